@@ -1,0 +1,392 @@
+/**
+ * `sluice.v1.Frame` on the hot path: read a header without decoding, write one without an encoder object,
+ * and extend an encoded frame in place. Protobuf parsers merge fields, so appending `seq`, `ack` or
+ * `redelivered` to an encoded frame is the same as having set them (Protobuf encoding, "Last One Wins").
+ * The generated codec in `proto/generated/` is the reference; test/proto/frame.test.ts holds both together.
+ */
+
+/** Values of `Frame.type`. */
+export const FrameType = {
+  DATA: 0,
+  PUBLISH: 1,
+  SUBSCRIBE: 2,
+  UNSUBSCRIBE: 3,
+  ACK: 4,
+  WELCOME: 5,
+  GOAWAY: 6,
+  ERROR: 7,
+} as const
+export type FrameType = (typeof FrameType)[keyof typeof FrameType]
+
+/** A frame to encode. Absent fields take the proto3 default and cost no bytes. */
+export interface FrameFields {
+  type?: FrameType
+  seq?: number
+  ack?: number
+  topic?: string
+  payload?: Uint8Array
+  headers?: Readonly<Record<string, string>>
+  redelivered?: boolean
+}
+
+// Field tags: number << 3 | wire type.
+const TAG_TYPE = 0x08
+const TAG_SEQ = 0x10
+const TAG_ACK = 0x18
+const TAG_TOPIC = 0x22
+const TAG_PAYLOAD = 0x2a
+const TAG_HEADERS = 0x32
+const TAG_REDELIVERED = 0x38
+
+const utf8 = new TextEncoder()
+const utf8Strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const EMPTY = new Uint8Array(0)
+
+/**
+ * Where the fields of an encoded frame lie. One instance is reused for every frame of a connection:
+ * {@link FrameView.read} allocates nothing. Offsets are into the array that was read and are valid as long as it is.
+ */
+export class FrameView {
+  bytes: Uint8Array = EMPTY
+  type = 0
+  seq = 0
+  ack = 0
+  redelivered = false
+  topicStart = 0
+  topicEnd = 0
+  payloadStart = 0
+  payloadEnd = 0
+  /** Number of header entries, as they stand in the bytes (a repeated key counts twice). */
+  headerCount = 0
+  #pos = 0
+  #end = 0
+
+  /**
+   * Reads the frame at `bytes[start, end)`.
+   * @returns false when the bytes are not a Protobuf message of this shape: a cut-off field, a group, a wrong
+   * wire type, or a `seq` or `ack` above 2^53 - 1.
+   */
+  read(bytes: Uint8Array, start = 0, end = bytes.length): boolean {
+    this.bytes = bytes
+    this.#pos = start
+    this.#end = end
+    this.type = this.seq = this.ack = this.headerCount = 0
+    this.topicStart = this.topicEnd = this.payloadStart = this.payloadEnd = start
+    this.redelivered = false
+    while (this.#pos < end) {
+      const at = this.#pos
+      const tag = bytes[at] as number
+      if (tag < 0x80 && this.#readKnown(tag)) continue
+      this.#pos = at
+      if (!this.#skipUnknown()) return false
+    }
+    return this.#pos === end
+  }
+
+  /** The topic as a string; throws a TypeError when it is not UTF-8. */
+  topic(): string {
+    const { bytes, topicStart, topicEnd } = this
+    return decodeText(bytes, topicStart, topicEnd)
+  }
+
+  /** A view of the payload, not a copy. */
+  payload(): Uint8Array {
+    return this.bytes.subarray(this.payloadStart, this.payloadEnd)
+  }
+
+  /** The headers as an object without prototype; throws a TypeError when one is not UTF-8. */
+  headers(): Record<string, string> {
+    const found: Record<string, string> = Object.create(null)
+    if (this.headerCount === 0) return found
+    const end = this.#end
+    this.#pos = this.#headersFrom
+    while (this.#pos < end) {
+      const at = this.#pos
+      if (this.bytes[at] === TAG_HEADERS) {
+        this.#pos++
+        const length = this.#varint()
+        this.#readEntry(found, this.#pos, this.#pos + length)
+        this.#pos += length
+      } else this.#skipUnknown()
+    }
+    return found
+  }
+
+  #headersFrom = 0
+
+  #readKnown(tag: number): boolean {
+    this.#pos++
+    switch (tag) {
+      case TAG_TYPE: {
+        const type = this.#varint()
+        if (type < 0) return false
+        this.type = type
+        return true
+      }
+      case TAG_SEQ: {
+        const seq = this.#varint()
+        if (seq < 0) return false
+        this.seq = seq
+        return true
+      }
+      case TAG_ACK: {
+        const ack = this.#varint()
+        if (ack < 0) return false
+        this.ack = ack
+        return true
+      }
+      case TAG_REDELIVERED: {
+        const flag = this.#varint()
+        if (flag < 0) return false
+        this.redelivered = flag !== 0
+        return true
+      }
+      case TAG_TOPIC:
+      case TAG_PAYLOAD:
+      case TAG_HEADERS:
+        return this.#readBytes(tag)
+      default:
+        return false
+    }
+  }
+
+  #readBytes(tag: number): boolean {
+    const at = this.#pos - 1
+    const length = this.#varint()
+    if (length < 0 || length > this.#end - this.#pos) return false
+    const from = this.#pos
+    this.#pos += length
+    if (tag === TAG_TOPIC) {
+      this.topicStart = from
+      this.topicEnd = this.#pos
+    } else if (tag === TAG_PAYLOAD) {
+      this.payloadStart = from
+      this.payloadEnd = this.#pos
+    } else {
+      if (this.headerCount++ === 0) this.#headersFrom = at
+      if (!this.#entryFits(from, this.#pos)) return false
+    }
+    return true
+  }
+
+  /** True when `[from, end)` is a well-formed map entry, so that {@link headers} cannot run astray later. */
+  #entryFits(from: number, end: number): boolean {
+    const outer = this.#end
+    const resume = this.#pos
+    this.#end = end
+    this.#pos = from
+    let fits = true
+    while (fits && this.#pos < end) {
+      const tag = this.bytes[this.#pos]
+      if (tag === 0x0a || tag === 0x12) {
+        this.#pos++
+        const length = this.#varint()
+        fits = length >= 0 && length <= end - this.#pos
+        this.#pos += length
+      } else fits = this.#skipUnknown()
+    }
+    this.#end = outer
+    this.#pos = resume
+    return fits
+  }
+
+  #readEntry(into: Record<string, string>, from: number, end: number): void {
+    const resume = this.#pos
+    let key = ''
+    let value = ''
+    this.#pos = from
+    while (this.#pos < end) {
+      const tag = this.bytes[this.#pos]
+      if (tag === 0x0a || tag === 0x12) {
+        this.#pos++
+        const length = this.#varint()
+        const text = decodeText(this.bytes, this.#pos, this.#pos + length)
+        if (tag === 0x0a) key = text
+        else value = text
+        this.#pos += length
+      } else this.#skipUnknown()
+    }
+    this.#pos = resume
+    into[key] = value
+  }
+
+  /** Skips one field with any tag. False when it does not fit, is a group, or has one of our numbers with a wrong type. */
+  #skipUnknown(): boolean {
+    const tag = this.#varint()
+    if (tag < 8 || tag > 0xffffffff) return false
+    const field = Math.floor(tag / 8)
+    const wire = tag & 7
+    if (wire === 0) return field > 7 && this.#varint() >= 0
+    if (field <= 7 && wire !== 2) return false
+    if (wire === 2) {
+      if (field <= 7 && (field < 4 || field > 6)) return false
+      const length = this.#varint()
+      if (length < 0 || length > this.#end - this.#pos) return false
+      this.#pos += length
+      return true
+    }
+    const width = wire === 1 ? 8 : wire === 5 ? 4 : -1
+    if (width < 0 || width > this.#end - this.#pos) return false
+    this.#pos += width
+    return true
+  }
+
+  /** A varint up to 2^53 - 1, or -1 when it is cut off or larger. */
+  #varint(): number {
+    const { bytes } = this
+    const end = this.#end
+    let pos = this.#pos
+    if (pos >= end) return -1
+    let byte = bytes[pos++] as number
+    let value = byte & 0x7f
+    let scale = 0x80
+    while (byte >= 0x80) {
+      if (pos >= end || scale > 0x4000000000000) return -1
+      byte = bytes[pos++] as number
+      value += (byte & 0x7f) * scale
+      scale *= 0x80
+    }
+    this.#pos = pos
+    return value > Number.MAX_SAFE_INTEGER ? -1 : value
+  }
+}
+
+function decodeText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start <= 64) {
+    let text = ''
+    for (let i = start; i < end; i++) {
+      const byte = bytes[i] as number
+      if (byte >= 0x80) return utf8Strict.decode(bytes.subarray(start, end))
+      text += String.fromCharCode(byte)
+    }
+    return text
+  }
+  return utf8Strict.decode(bytes.subarray(start, end))
+}
+
+/** Bytes that `value` takes as a varint (1 to 8 for what a frame carries). */
+export function varintSize(value: number): number {
+  let size = 1
+  while (value >= 0x80) {
+    value = Math.floor(value / 0x80)
+    size++
+  }
+  return size
+}
+
+/** Writes `value` (0 to 2^53 - 1) at `pos`; returns the position after it. */
+export function writeVarint(into: Uint8Array, pos: number, value: number): number {
+  while (value >= 0x80) {
+    into[pos++] = (value % 0x80) | 0x80
+    value = Math.floor(value / 0x80)
+  }
+  into[pos++] = value
+  return pos
+}
+
+/** The most bytes that {@link appendSeq}, {@link appendAck} and {@link appendRedelivered} add together. */
+export const APPENDIX_SIZE = 20
+
+/** Appends `seq`, as if the frame had been encoded with it; returns the position after it. */
+export function appendSeq(into: Uint8Array, pos: number, seq: number): number {
+  into[pos] = TAG_SEQ
+  return writeVarint(into, pos + 1, seq)
+}
+
+/** Appends `ack`, as if the frame had been encoded with it; returns the position after it. */
+export function appendAck(into: Uint8Array, pos: number, ack: number): number {
+  into[pos] = TAG_ACK
+  return writeVarint(into, pos + 1, ack)
+}
+
+/** Appends `redelivered: true`; returns the position after it. */
+export function appendRedelivered(into: Uint8Array, pos: number): number {
+  into[pos] = TAG_REDELIVERED
+  into[pos + 1] = 1
+  return pos + 2
+}
+
+/** Encodes a whole frame. */
+export function encodeFrame(frame: FrameFields): Uint8Array {
+  const topic = frame.topic ? utf8.encode(frame.topic) : EMPTY
+  const payload = frame.payload ?? EMPTY
+  const headers = frame.headers === undefined ? EMPTY : encodeHeaders(frame.headers)
+  const out = new Uint8Array(frameHeadSize(topic.length, payload.length) + payload.length + headers.length + APPENDIX_SIZE)
+  let pos = writeFrameHead(out, 0, frame.type ?? 0, frame.seq ?? 0, topic, payload.length)
+  out.set(payload, pos)
+  pos += payload.length
+  out.set(headers, pos)
+  pos += headers.length
+  if (frame.ack) pos = appendAck(out, pos, frame.ack)
+  if (frame.redelivered) pos = appendRedelivered(out, pos)
+  return out.subarray(0, pos)
+}
+
+/** The most bytes that {@link writeFrameHead} writes for these lengths. */
+export function frameHeadSize(topicLength: number, payloadLength: number): number {
+  return 2 + 9 + 1 + varintSize(topicLength) + topicLength + 1 + varintSize(payloadLength)
+}
+
+/**
+ * Writes everything of a frame up to the payload's first byte: type, seq, topic, and the payload's tag and length.
+ * The caller copies exactly `payloadLength` bytes behind it, so a payload goes from its source to the wire in one copy.
+ * @param topic UTF-8 bytes
+ */
+export function writeFrameHead(
+  into: Uint8Array,
+  pos: number,
+  type: number,
+  seq: number,
+  topic: Uint8Array,
+  payloadLength: number,
+): number {
+  if (type !== 0) {
+    into[pos++] = TAG_TYPE
+    into[pos++] = type
+  }
+  if (seq !== 0) pos = appendSeq(into, pos, seq)
+  if (topic.length !== 0) {
+    into[pos++] = TAG_TOPIC
+    pos = writeVarint(into, pos, topic.length)
+    into.set(topic, pos)
+    pos += topic.length
+  }
+  if (payloadLength !== 0) {
+    into[pos++] = TAG_PAYLOAD
+    pos = writeVarint(into, pos, payloadLength)
+  }
+  return pos
+}
+
+/** Encodes headers as the map entries that stand behind a frame's other fields. */
+export function encodeHeaders(headers: Readonly<Record<string, string>>): Uint8Array {
+  const entries: [Uint8Array, Uint8Array][] = []
+  let size = 0
+  for (const [name, text] of Object.entries(headers)) {
+    const key = utf8.encode(name)
+    const value = utf8.encode(text)
+    entries.push([key, value])
+    const inner = entrySize(key, value)
+    size += 1 + varintSize(inner) + inner
+  }
+  const out = new Uint8Array(size)
+  let pos = 0
+  for (const [key, value] of entries) {
+    out[pos++] = TAG_HEADERS
+    pos = writeVarint(out, pos, entrySize(key, value))
+    pos = writeText(out, pos, 0x0a, key)
+    pos = writeText(out, pos, 0x12, value)
+  }
+  return out
+}
+
+function entrySize(key: Uint8Array, value: Uint8Array): number {
+  return 2 + varintSize(key.length) + key.length + varintSize(value.length) + value.length
+}
+
+function writeText(into: Uint8Array, pos: number, tag: number, text: Uint8Array): number {
+  into[pos++] = tag
+  pos = writeVarint(into, pos, text.length)
+  into.set(text, pos)
+  return pos + text.length
+}
