@@ -219,7 +219,7 @@ export const MAX_CONTROL_BYTES = 16 * 1024 * 1024
 
 const packr = new Packr({ useRecords: true, structuredClone: false })
 
-/** Encodes a control message, or any plain value of the link's control records. */
+/** Encodes a control message. The link's control records are plain maps instead: see link-control.ts. */
 export function packControl(message: unknown): Uint8Array {
   return packr.pack(message)
 }
@@ -231,7 +231,7 @@ export function packControl(message: unknown): Uint8Array {
 export function unpackControl(bytes: Uint8Array): unknown {
   try {
     // A fresh reader per message: record definitions never leak from one sender to another.
-    return new Packr({ useRecords: true }).unpack(bytes)
+    return new Packr({ useRecords: true, mapsAsObjects: true }).unpack(bytes)
   } catch (cause) {
     throw new SluiceError('bad_request', 'control message cannot be decoded', { cause })
   }
