@@ -11,7 +11,17 @@ const out = process.argv[2] ?? join(root, 'proto/generated')
 mkdirSync(out, { recursive: true })
 const js = join(out, 'frame.js')
 await promisify(cli.pbjs.main)([
-  ...['-t', 'static-module', '-w', 'es6', '--no-create', '--no-verify', '--no-delimited', '--no-service', '--force-number'],
+  ...[
+    '-t',
+    'static-module',
+    '-w',
+    'es6',
+    '--no-create',
+    '--no-verify',
+    '--no-delimited',
+    '--no-service',
+    '--force-number',
+  ],
   ...['-o', js, join(root, 'proto/frame.proto')],
 ])
 const types = join(out, 'frame.d.ts')
