@@ -56,55 +56,67 @@ function siftDown(heap: number[], from: number, after: (a: number, b: number) =>
   }
 }
 
+/** Members that one slot looks at. All of a pool of this size; more would cost time at 1,000 workers and gain nothing. */
+const CANDIDATES = 64
+
+/** Members below their quota, in the order of their hashes. */
+interface Ring {
+  readonly members: number[]
+  /** Unsigned, rising. */
+  readonly hashes: number[]
+  /** 1 / weight. */
+  readonly scales: number[]
+}
+
 /**
- * Highest score wins (Thaler and Ravishankar's rendezvous hashing) among the members that are below their quota. The
- * quotas carry the weights exactly, so the scores need no logarithm: a score divided by the weight is enough.
+ * Rendezvous hashing (Thaler and Ravishankar) with quotas: the best score wins among the members below their quota.
+ * Above {@link CANDIDATES} members a slot scores those that follow its own hash on the ring of the members' hashes. The
+ * quotas carry the weights exactly, so a score needs no logarithm: the hash over the weight is enough.
  */
 function assignByRendezvous(draft: Draft, ids: readonly string[], empty: readonly number[]): void {
   const { weights, quotas, counts } = draft
   const open = Array.from(counts.keys()).filter((i) => (counts[i] as number) < (quotas[i] as number))
-  const hashes = Int32Array.from(open, (i) => hash32(ids[i] as string))
-  const scales = Float64Array.from(open, (i) => 1 / (weights[i] as number))
-  let length = open.length
-  const even = scales.every((scale) => scale === scales[0])
+  const hashOf = new Map(open.map((i) => [i, hash32(ids[i] as string)]))
+  const members = open.sort((a, b) => (hashOf.get(a) as number) - (hashOf.get(b) as number) || a - b)
+  const ring: Ring = {
+    members,
+    hashes: members.map((i) => hashOf.get(i) as number),
+    scales: members.map((i) => 1 / (weights[i] as number)),
+  }
   for (const slot of empty) {
-    const salt = Math.imul(slot + 1, 0x9e3779b1)
-    const at = even ? lowestHash(hashes, length, salt) : lowestScore(hashes, scales, length, salt)
-    const member = open[at] as number
+    const at = bestScore(ring, Math.imul(slot + 1, 0x9e3779b1))
+    const member = members[at] as number
     give(draft, slot, member)
     if (counts[member] !== quotas[member]) continue
-    length--
-    open[at] = open[length] as number
-    hashes[at] = hashes[length] as number
-    scales[at] = scales[length] as number
+    for (const list of [ring.members, ring.hashes, ring.scales]) list.splice(at, 1)
   }
 }
 
-function lowestHash(hashes: Int32Array, length: number, salt: number): number {
-  let best = 0
-  let lowest = 0x7fffffff
-  for (let k = 0; k < length; k++) {
-    let x = Math.imul((hashes[k] as number) ^ salt, 0x85ebca6b)
-    x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35)
-    if (x < lowest) {
-      lowest = x
-      best = k
-    }
-  }
-  return best
-}
-
-function lowestScore(hashes: Int32Array, scales: Float64Array, length: number, salt: number): number {
+function bestScore({ hashes, scales }: Ring, salt: number): number {
+  const length = hashes.length
+  const start = length <= CANDIDATES ? 0 : firstAbove(hashes, salt >>> 0)
   let best = 0
   let lowest = Number.POSITIVE_INFINITY
-  for (let k = 0; k < length; k++) {
-    let x = Math.imul((hashes[k] as number) ^ salt, 0x85ebca6b)
+  for (let k = start; k < start + Math.min(CANDIDATES, length); k++) {
+    const at = k < length ? k : k - length
+    let x = Math.imul((hashes[at] as number) ^ salt, 0x85ebca6b)
     x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35)
-    const score = (x + 0x80000000) * (scales[k] as number)
+    const score = ((x ^ (x >>> 13)) >>> 0) * (scales[at] as number)
     if (score < lowest) {
       lowest = score
-      best = k
+      best = at
     }
   }
   return best
+}
+
+function firstAbove(hashes: readonly number[], hash: number): number {
+  let low = 0
+  let high = hashes.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((hashes[middle] as number) <= hash) low = middle + 1
+    else high = middle
+  }
+  return low
 }

@@ -4,6 +4,9 @@ import { SLOTS } from '../../proto/hash.js'
 import { type Member, type Placement, sortMembers, sum, weightsOf } from './placement-quota.js'
 import { byLoad } from './placement-release.js'
 
+/** Keeps 1.25 x 200 at 250 where the division left a trace behind the comma. */
+const ROUNDING = 1e-6
+
 interface Side {
   readonly index: number
   /** Sessions that it may hold before it counts as overfull, and that an overfull one is brought down to. */
@@ -56,38 +59,60 @@ function sidesOf(previous: Placement, members: readonly Member[], load: Uint32Ar
     const mean = perWeight * (weightOf.get(id) ?? 0)
     if (!(mean > 0)) return []
     const { order, loads } = byLoad(owned[index] as number[], load)
-    const cap = Math.max(1, Math.ceil(mean * maxLoad))
-    const target = Math.max(1, Math.ceil(mean * (1 + (maxLoad - 1) / 2)))
+    const cap = Math.max(1, Math.ceil(mean * maxLoad - ROUNDING))
+    const target = Math.max(1, Math.ceil(mean * (1 + (maxLoad - 1) / 2) - ROUNDING))
     return [{ index, cap, target, sessions: sum(loads), order, traded: 0 }]
   })
 }
 
-/** Trades slots of `from`, the heaviest that fits first, until it is at its target. Returns the number of trades. */
+/**
+ * Brings `from` down to its target by trades, the heaviest slot that does not overshoot first: few trades carry few
+ * bystanders along. Where slots are too coarse for that, one overshooting trade keeps the promise.
+ * @returns the number of trades
+ */
 function relieve(from: Side, sides: readonly Side[], slots: Uint16Array, load: Uint32Array): number {
   let trades = 0
-  for (let k = from.order.length - 1; k >= from.traded && from.sessions > from.target; k--) {
-    const to = roomiest(sides, from)
-    const heavy = from.order[k] as number
-    const light = to?.order[to.traded]
-    if (!to || light === undefined) break
-    const gain = (load[heavy] as number) - (load[light] as number)
-    if (gain <= 0) break
-    if (gain > to.target - to.sessions || gain > Math.max(1, from.sessions - from.target)) continue
-    slots[heavy] = to.index
-    slots[light] = from.index
-    to.traded++
-    to.sessions += gain
-    from.sessions -= gain
-    trades++
+  let top = from.order.length - 1
+  for (; top >= 0 && from.sessions > from.target; top--) {
+    if (trade(from, roomiest(sides), top, from.sessions - from.target, slots, load)) trades++
   }
+  for (let k = 0; k < from.order.length && from.sessions > from.cap; k++) {
+    if (slots[from.order[k] as number] !== from.index) continue
+    if (trade(from, roomiest(sides), k, Number.POSITIVE_INFINITY, slots, load)) trades++
+  }
+  // What it gave away is still in its list, so it takes no part as a receiver.
+  from.traded = from.order.length
   return trades
 }
 
-function roomiest(sides: readonly Side[], from: Side): Side | undefined {
+/** Trades the `k`-th slot of `from` for the lightest of `to`, if that gains something, at most `most`, and `to` has room. */
+function trade(
+  from: Side,
+  to: Side | undefined,
+  k: number,
+  most: number,
+  slots: Uint16Array,
+  load: Uint32Array,
+): boolean {
+  const heavy = from.order[k] as number
+  const light = to?.order[to.traded]
+  if (!to || light === undefined) return false
+  const gain = (load[heavy] as number) - (load[light] as number)
+  if (gain <= 0 || gain > most || gain > to.target - to.sessions) return false
+  slots[heavy] = to.index
+  slots[light] = from.index
+  to.traded++
+  to.sessions += gain
+  from.sessions -= gain
+  return true
+}
+
+/** The one that can take most; undefined when nobody is below its target. */
+function roomiest(sides: readonly Side[]): Side | undefined {
   let best: Side | undefined
   for (const side of sides) {
-    if (side === from || side.sessions >= side.target || side.traded >= side.order.length) continue
-    if (!best || side.sessions / side.target < best.sessions / best.target) best = side
+    if (side.sessions >= side.target || side.traded >= side.order.length) continue
+    if (!best || side.target - side.sessions > best.target - best.sessions) best = side
   }
   return best
 }
