@@ -1,0 +1,37 @@
+import type { HttpRequest } from './server.js'
+
+const NO_BODY = new Uint8Array(0)
+
+/** The one implementation of a request; the query is parsed when somebody asks. */
+export class OwnedRequest implements HttpRequest {
+  body: Uint8Array = NO_BODY
+  #query: URLSearchParams | undefined
+
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly search: string,
+    readonly headers: Readonly<Record<string, string>>,
+    readonly remoteAddress: string,
+  ) {}
+
+  get query(): URLSearchParams {
+    this.#query ??= new URLSearchParams(this.search)
+    return this.#query
+  }
+
+  header(name: string): string | undefined {
+    return this.headers[name.toLowerCase()]
+  }
+}
+
+/** Adds a header the way HTTP joins repeated ones (RFC 9110 section 5.3). `headers` has no prototype. */
+export function addHeader(headers: Record<string, string>, name: string, value: string): void {
+  const before = headers[name]
+  headers[name] = before === undefined ? value : `${before}, ${value}`
+}
+
+/** The usual form of an address: an IPv4 one that arrived over IPv6 (RFC 4291 section 2.5.5.2) as IPv4. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}

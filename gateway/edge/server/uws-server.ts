@@ -1,0 +1,196 @@
+import type * as Uws from 'uWebSockets.js'
+import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
+import { SluiceError } from '../../../proto/errors.js'
+import { checkPort, findListenError } from './listen-error.js'
+import { addHeader, OwnedRequest } from './request-head.js'
+import { RouteTable } from './route-table.js'
+import type { HttpHandler, HttpMethod, HttpServer, ServerLog, ServerTls, WebSocketEndpoint } from './server.js'
+import { UwsAnswer } from './uws-answer.js'
+import { addressText, hardPayloadLimit, UwsSocket, type UwsUserData } from './uws-socket.js'
+
+/** Loads the native part. @throws whatever is wrong with it: the system's libc, the platform, the Node version */
+export async function loadUws(): Promise<typeof Uws> {
+  // A CommonJS module whose exports are made at run time: everything is under `default`.
+  const loaded = (await import('uWebSockets.js')) as unknown as { default: typeof Uws }
+  return loaded.default
+}
+
+export interface UwsServerOptions {
+  readonly log: ServerLog
+  readonly tls?: ServerTls
+  /** Several threads listen on the same port and the kernel spreads connections over them. */
+  readonly shared?: boolean
+}
+
+/** {@link HttpServer} on uWebSockets.js. */
+export class UwsServer implements HttpServer {
+  readonly kind = 'uws'
+  readonly #uws: typeof Uws
+  readonly #app: Uws.TemplatedApp
+  readonly #routes: RouteTable
+  readonly #log: ServerLog
+  readonly #shared: boolean
+  #listening: Uws.us_listen_socket | undefined
+
+  constructor(uws: typeof Uws, options: UwsServerOptions) {
+    this.#uws = uws
+    this.#log = options.log
+    this.#routes = new RouteTable(options.log)
+    this.#shared = options.shared ?? false
+    this.#app = options.tls ? uws.SSLApp(tlsOptions(options.tls)) : uws.App()
+  }
+
+  route(method: HttpMethod, path: string, handler: HttpHandler, options: { maxBody?: number } = {}): void {
+    this.#routes.add(method, path, handler, options.maxBody)
+  }
+
+  websocket<T>(path: string, endpoint: WebSocketEndpoint<T>): void {
+    this.#routes.addEndpoint(path, endpoint)
+    const guard = (socket: UwsSocket<T>, error: unknown) => this.#socketFailed(path, socket, error)
+    this.#app.ws<UwsUserData<T>>(path, {
+      maxPayloadLength: hardPayloadLimit(endpoint.maxPayload),
+      maxBackpressure: endpoint.maxBackpressure,
+      idleTimeout: endpoint.idleSeconds,
+      sendPingsAutomatically: true,
+      compression: this.#uws.DISABLED,
+      upgrade: (res, req, context) => this.#upgrade(endpoint, res, req, context),
+      open: (ws) => {
+        const socket = new UwsSocket<T>(ws, endpoint)
+        ws.getUserData().socket = socket
+        endpoint.open(socket)
+      },
+      message: (ws, message, isBinary) => {
+        const socket = ws.getUserData().socket as UwsSocket<T>
+        try {
+          if (message.byteLength > endpoint.maxPayload) socket.end(1009, 'message too large')
+          else endpoint.message(socket, new Uint8Array(message), isBinary)
+        } catch (error) {
+          guard(socket, error)
+        }
+      },
+      drain: (ws) => endpoint.drain(ws.getUserData().socket as UwsSocket<T>),
+      close: (ws, code, reason) =>
+        (ws.getUserData().socket as UwsSocket<T>).closed(code, Buffer.from(reason).toString()),
+    })
+  }
+
+  listen(host: string, port: number): Promise<number> {
+    checkPort(port)
+    // Registered last: uWS tries routes in the order of their patterns' weight, and WebSocket paths must come first.
+    this.#app.any('/*', (res, req) => this.#request(res, req))
+    return new Promise((resolve, reject) => {
+      const onListen = (token: Uws.us_listen_socket | false) => {
+        if (!token) return findListenError(host, port).then(reject)
+        this.#listening = token
+        resolve(this.#uws.us_socket_local_port(token as Uws.us_socket))
+      }
+      // Without this flag a second process on the same port succeeds silently and takes half of the connections.
+      if (this.#shared) this.#app.listen(host, port, onListen)
+      else listenExclusively(this.#app, host, port, onListen)
+    })
+  }
+
+  publish(topic: string, bytes: Uint8Array): boolean {
+    return this.#app.publish(topic, bytes, true)
+  }
+
+  subscribers(topic: string): number {
+    return this.#app.numSubscribers(topic)
+  }
+
+  stopListening(): void {
+    if (this.#listening) this.#uws.us_listen_socket_close(this.#listening)
+    this.#listening = undefined
+  }
+
+  async close(): Promise<void> {
+    this.stopListening()
+    this.#app.close()
+  }
+
+  #request(res: Uws.HttpResponse, req: Uws.HttpRequest): void {
+    const request = ownRequest(res, req)
+    const answer = new UwsAnswer(res)
+    const found = this.#routes.dispatch(request)
+    if ('answer' in found) {
+      answer.send(found.answer, request.method === 'HEAD')
+      return
+    }
+    const run = async (body: Uint8Array) => {
+      request.body = body
+      answer.send(await this.#routes.run(found.handler, request), request.method === 'HEAD')
+    }
+    if (request.method === 'GET' || request.method === 'HEAD') run(request.body)
+    else answer.readBody(found.maxBody, request.header('content-length'), run)
+  }
+
+  #upgrade<T>(
+    endpoint: WebSocketEndpoint<T>,
+    res: Uws.HttpResponse,
+    req: Uws.HttpRequest,
+    context: Uws.us_socket_context_t,
+  ): void {
+    const request = ownRequest(res, req)
+    const answer = new UwsAnswer(res)
+    const settle = (decision: Awaited<ReturnType<WebSocketEndpoint<T>['upgrade']>>) => {
+      if (!('data' in decision)) return answer.send(decision, false)
+      answer.upgrade<UwsUserData<T>>({ data: decision.data, socket: undefined }, request, decision.protocol, context)
+    }
+    const fail = (error: unknown) => answer.send(this.#routes.errorAnswer(error, request.path), false)
+    try {
+      const decision = endpoint.upgrade(request)
+      if (decision instanceof Promise) decision.then(settle).catch(fail)
+      else settle(decision)
+    } catch (error) {
+      fail(error)
+    }
+  }
+
+  #socketFailed<T>(path: string, socket: UwsSocket<T>, error: unknown): void {
+    this.#log.error({ err: error, path }, 'a WebSocket message handler failed')
+    socket.end(1011, 'internal error')
+  }
+}
+
+type OnListen = (token: Uws.us_listen_socket | false) => void
+
+function listenExclusively(app: Uws.TemplatedApp, host: string, port: number, onListen: OnListen): void {
+  // The typings know this form without a host only; the native part takes (host, port, options, callback).
+  const listen = app.listen as unknown as (host: string, port: number, options: number, callback: OnListen) => void
+  listen.call(app, host, port, 1 satisfies Uws.ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT, onListen)
+}
+
+function ownRequest(res: Uws.HttpResponse, req: Uws.HttpRequest): OwnedRequest {
+  const headers: Record<string, string> = Object.create(null)
+  req.forEach((name, value) => {
+    addHeader(headers, name, value)
+  })
+  return new OwnedRequest(
+    req.getMethod().toUpperCase(),
+    req.getUrl(),
+    req.getQuery() ?? '',
+    headers,
+    addressText(res.getRemoteAddress()),
+  )
+}
+
+/** Checks the files first: uWebSockets.js does not say what is wrong with them. */
+function tlsOptions(tls: ServerTls): Uws.AppOptions {
+  try {
+    const { passphrase } = tls
+    createSecureContext({
+      cert: readFileSync(tls.cert),
+      key: readFileSync(tls.key),
+      ...(passphrase !== undefined && { passphrase }),
+    })
+  } catch (error) {
+    throw new SluiceError('bad_request', `the TLS certificate cannot be used: ${error}`, { path: 'tls', cause: error })
+  }
+  const options: Uws.AppOptions = {
+    cert_file_name: tls.cert,
+    key_file_name: tls.key,
+    ssl_prefer_low_memory_usage: true,
+  }
+  return tls.passphrase === undefined ? options : { ...options, passphrase: tls.passphrase }
+}
