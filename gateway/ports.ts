@@ -60,6 +60,12 @@ export interface DeviceSession {
     headers?: Readonly<Record<string, string>>,
     redelivered?: boolean,
   ): number
+  /**
+   * The edge itself works on this uplink seq (a SUBSCRIBE): it is taken in its turn, and {@link finish} counts it as processed.
+   * @returns the seq, or a {@link Relay} outcome
+   */
+  begin(seq: number): number
+  finish(seq: number): void
   /** The device processed every downlink frame up to `seq`. */
   deviceAcked(seq: number): void
   /** The connection is gone; the session waits for a resume, or ends now when `final`. */

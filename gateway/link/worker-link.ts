@@ -1,0 +1,318 @@
+/**
+ * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is
+ * written once per event-loop turn. The bindings on it are addressed by number; numbers are never used twice.
+ */
+
+import { connect, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { SluiceError } from '../../proto/errors.js'
+import { appendRedelivered } from '../../proto/frame.js'
+import { type Attach, type CloseBinding, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
+import {
+  packLinkControl,
+  readAck,
+  readAttached,
+  readClose,
+  readDetached,
+  readHello,
+  readLoad,
+  readRefused,
+} from '../../proto/link-control.js'
+import type { Clock } from '../ports.js'
+import type { BindingEvents, WorkerPort } from '../worker-port.js'
+import { writeFrameParts } from './frame-parts.js'
+
+/** Milliseconds and bytes. */
+export interface LinkLimits {
+  readonly pingMs: number
+  /** A worker that leaves this many pings unanswered is taken for hung. Counted, not timed: our own stalls are not its silence. */
+  readonly unanswered: number
+  readonly dialMs: number
+  readonly backoffMinMs: number
+  readonly backoffMaxMs: number
+  /** Bytes that may wait for one worker before its sessions are told `overloaded`. */
+  readonly maxBuffered: number
+}
+
+export const DEFAULT_LINK_LIMITS: LinkLimits = {
+  pingMs: 500,
+  unanswered: 5,
+  dialMs: 2000,
+  backoffMinMs: 20,
+  backoffMaxMs: 1000,
+  maxBuffered: 32 * 1024 * 1024,
+}
+
+/** Whoever owns the link. */
+export interface LinkOwner {
+  readonly gateway: string
+  readonly token: string | undefined
+  readonly clock: Clock
+  readonly limits: LinkLimits
+  readonly tls: ConnectionOptions | undefined
+  linkUp(link: WorkerLink): void
+  /** `hung`: the worker was silent too long; else the connection broke. */
+  linkDown(link: WorkerLink, hung: boolean, reason: string): void
+  /** A PUBLISH of the worker for the fan-out; valid only during the call. */
+  workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
+}
+
+export class WorkerLink implements WorkerPort {
+  readonly worker: string
+  readonly address: string
+  readonly #owner: LinkOwner
+  readonly #bindings = new Map<number, BindingEvents>()
+  readonly #batch = new RecordBatch()
+  #socket: Socket | undefined
+  #up = false
+  #closed = false
+  #nextNumber = 1
+  #flushing = false
+  #unanswered = 0
+  #backoff: number
+  #cancelTimer: (() => void) | undefined
+  /** Sessions that the worker has from all gateways, as it said last, plus what was attached here since. */
+  sessions = 0
+
+  constructor(worker: string, address: string, owner: LinkOwner) {
+    this.worker = worker
+    this.address = address
+    this.#owner = owner
+    this.#backoff = owner.limits.backoffMinMs
+    this.#dial()
+  }
+
+  get up(): boolean {
+    return this.#up
+  }
+
+  get full(): boolean {
+    const socket = this.#socket
+    return socket !== undefined && socket.writableLength + this.#batch.length > this.#owner.limits.maxBuffered
+  }
+
+  /** Bindings that live on this link. */
+  get bindings(): number {
+    return this.#bindings.size
+  }
+
+  attach(events: BindingEvents, attach: Attach): number {
+    const number = this.#nextNumber++
+    this.#bindings.set(number, events)
+    this.sessions++
+    this.#add(LinkKind.ATTACH, number, packLinkControl(attach))
+    return number
+  }
+
+  detach(number: number, epoch: number): void {
+    this.#add(LinkKind.DETACH, number, packLinkControl({ epoch }))
+  }
+
+  close(number: number, close: CloseBinding): void {
+    this.forget(number)
+    this.#add(LinkKind.CLOSE, number, packLinkControl(close))
+  }
+
+  forget(number: number): void {
+    if (this.#bindings.delete(number)) this.sessions = Math.max(0, this.sessions - 1)
+  }
+
+  frame(number: number, bytes: Uint8Array, start: number, end: number): void {
+    const batch = this.#batch
+    const pos = batch.begin(LinkKind.FRAME, number, end - start)
+    const into = batch.bytes
+    if (end - start < 128) for (let from = start, to = pos; from < end; ) into[to++] = bytes[from++] as number
+    else into.set(bytes.subarray(start, end), pos)
+    batch.end(pos + end - start)
+    if (!this.#flushing) this.#schedule()
+  }
+
+  frameAgain(number: number, bytes: Uint8Array): void {
+    const batch = this.#batch
+    const pos = batch.begin(LinkKind.FRAME, number, bytes.length + 2)
+    batch.bytes.set(bytes, pos)
+    batch.end(appendRedelivered(batch.bytes, pos + bytes.length))
+    this.#schedule()
+  }
+
+  frameParts(number: number, type: number, topic: string, payload: Uint8Array): void {
+    writeFrameParts(this.#batch, number, type, topic, payload)
+    if (!this.#flushing) this.#schedule()
+  }
+
+  ack(number: number, seq: number): void {
+    this.#batch.addAck(number, seq)
+    if (!this.#flushing) this.#schedule()
+  }
+
+  /** Ends the link for good; bindings on it are told that it is lost. */
+  end(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#flush()
+    this.#socket?.end()
+    this.#drop(false, reason)
+  }
+
+  #add(kind: number, number: number, body: Uint8Array): void {
+    this.#batch.add(kind, number, body)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#flushing = false
+    const socket = this.#socket
+    if (this.#batch.length === 0) return
+    const bytes = this.#batch.take()
+    if (socket === undefined || socket.destroyed) return
+    socket.write(bytes)
+    // A write that the kernel took at once leaves nothing queued, and the buffer is ours again.
+    if (socket.writableLength > 0) this.#batch.replaceBuffer()
+  }
+
+  #dial(): void {
+    const { limits, tls } = this.#owner
+    const socket = open(this.address, tls)
+    this.#socket = socket
+    socket.setNoDelay(true)
+    socket.once('connect', () => this.#hello(socket))
+    const reader = new RecordReader((kind, number, bytes, start, end) => this.#record(kind, number, bytes, start, end))
+    socket.on('data', (chunk) => this.#receive(socket, reader, chunk))
+    socket.on('error', (error) => this.#lost(socket, error.message))
+    socket.on('close', () => this.#lost(socket, 'the worker closed the connection'))
+    this.#timer(limits.dialMs, () => {
+      if (!this.#up) this.#lost(socket, `no HELLO within ${limits.dialMs} ms`)
+    })
+    this.#unanswered = 0
+  }
+
+  #hello(socket: Socket): void {
+    if (socket !== this.#socket) return
+    const { gateway, token } = this.#owner
+    const hello = { protocol: LINK_PROTOCOL, id: gateway, role: 'gateway' as const }
+    this.#add(LinkKind.HELLO, 0, packLinkControl(token === undefined ? hello : { ...hello, token }))
+  }
+
+  #receive(socket: Socket, reader: RecordReader, chunk: Buffer): void {
+    if (socket !== this.#socket) return
+    this.#unanswered = 0
+    try {
+      reader.push(chunk)
+    } catch (error) {
+      this.#lost(socket, error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #record(kind: number, number: number, bytes: Uint8Array, start: number, end: number): void {
+    if (kind === LinkKind.FRAME) {
+      this.#bindings.get(number)?.downlink(this, bytes, start, end)
+      return
+    }
+    if (kind === LinkKind.ACK) {
+      this.#bindings.get(number)?.workerAcked(this, readAck(bytes, start, end))
+      return
+    }
+    if (!this.#up && kind !== LinkKind.HELLO) throw new SluiceError('bad_request', 'the worker did not say HELLO first')
+    this.#control(kind, this.#bindings.get(number), bytes, start, end)
+  }
+
+  #control(kind: number, binding: BindingEvents | undefined, bytes: Uint8Array, start: number, end: number): void {
+    switch (kind) {
+      case LinkKind.HELLO:
+        return this.#greeted(bytes, start, end)
+      case LinkKind.ATTACHED:
+        return binding?.attached(this, readAttached(bytes, start, end).epoch)
+      case LinkKind.REFUSED:
+        return binding?.refused(this, readRefused(bytes, start, end))
+      case LinkKind.DETACHED:
+        return binding?.detached(this, readDetached(bytes, start, end))
+      case LinkKind.CLOSE:
+        return binding?.closedByWorker(this, readClose(bytes, start, end))
+      case LinkKind.PUBLISH:
+        return this.#owner.workerPublish(this, bytes, start, end)
+      case LinkKind.PING:
+        return this.#add(LinkKind.PONG, 0, bytes.slice(start, end))
+      case LinkKind.LOAD:
+        this.sessions = readLoad(bytes, start, end).sessions
+    }
+  }
+
+  #greeted(bytes: Uint8Array, start: number, end: number): void {
+    const hello = readHello(bytes, start, end)
+    if (hello.protocol !== LINK_PROTOCOL)
+      throw new SluiceError(
+        'protocol_mismatch',
+        `worker ${this.worker} speaks link protocol ${hello.protocol}, not ${LINK_PROTOCOL}`,
+      )
+    if (hello.id !== this.worker)
+      throw new SluiceError('conflict', `${this.address} is worker ${hello.id}, not ${this.worker}`)
+    this.#up = true
+    this.#backoff = this.#owner.limits.backoffMinMs
+    this.sessions = hello.sessions ?? 0
+    this.#keepAlive()
+    this.#owner.linkUp(this)
+  }
+
+  /** A hung worker is told from a slow one by PING: the worker's SDK answers between two handler calls. */
+  #keepAlive(): void {
+    const { limits } = this.#owner
+    this.#timer(limits.pingMs, () => {
+      const socket = this.#socket
+      if (!this.#up || socket === undefined) return
+      if (this.#unanswered >= limits.unanswered)
+        return this.#lost(
+          socket,
+          `${limits.unanswered} pings in ${limits.pingMs * limits.unanswered} ms went unanswered`,
+          true,
+        )
+      this.#unanswered++
+      this.#add(LinkKind.PING, 0, new Uint8Array(0))
+      this.#keepAlive()
+    })
+  }
+
+  #lost(socket: Socket, reason: string, hung = false): void {
+    if (socket !== this.#socket) return
+    socket.destroy()
+    this.#drop(hung, reason)
+    if (this.#closed) return
+    const wait = this.#backoff
+    this.#backoff = Math.min(this.#owner.limits.backoffMaxMs, wait * 2)
+    this.#timer(wait, () => this.#dial())
+  }
+
+  #drop(hung: boolean, reason: string): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    this.#socket = undefined
+    this.#batch.take()
+    const wasUp = this.#up
+    this.#up = false
+    const lost = [...this.#bindings.values()]
+    this.#bindings.clear()
+    this.sessions = 0
+    for (const binding of lost) binding.portLost(this)
+    if (wasUp || hung) this.#owner.linkDown(this, hung, reason)
+  }
+
+  #timer(ms: number, fn: () => void): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#owner.clock.after(ms, fn)
+  }
+}
+
+/** @throws SluiceError `bad_request` for an address that is none of the three forms */
+function open(address: string, tls: ConnectionOptions | undefined): Socket {
+  if (address.startsWith('unix:')) return connect({ path: address.slice(5) })
+  const { protocol, hostname, port } = new URL(address)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  if (protocol === 'tls:') return connectTls({ ...tls, host, port: Number(port) })
+  if (protocol === 'tcp:') return connect({ host, port: Number(port) })
+  throw new SluiceError('bad_request', `link address ${address} is not tcp://, tls:// or unix:`)
+}

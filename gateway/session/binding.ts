@@ -1,0 +1,406 @@
+/**
+ * Session x pool -> worker, and the handoff between workers (design: 'Handoff').
+ *
+ *     waiting ──choose──► attaching ──ATTACHED──► bound ──move──► detaching ──DETACHED──► attaching ...
+ *        ▲                    │ refused, lost        │ lost            │ lost, timed out
+ *        └────────────────────┴──────────────────────┴─────────────────┘
+ *
+ * Uplink frames are relayed only while bound; in every other state they are held, in order. Each attach has a higher
+ * epoch and a number of its own on the link, so whatever a former owner still says reaches nobody.
+ * No clock, timer or socket in here: the host passes time in and calls {@link Binding.sweep}.
+ */
+
+import type { ErrorCode } from '../../proto/errors.js'
+import type { Attach, AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
+import type { BindingEvents, WorkerPort } from '../worker-port.js'
+import type { UplinkWindow } from './uplink-window.js'
+
+/** Milliseconds; chosen with the promises of design section 4 'Failures' in mind. */
+export interface BindingLimits {
+  /** How long an owner may take to let go before it is left behind. */
+  readonly detachMs: number
+  /** How long a new owner may take to accept. */
+  readonly attachMs: number
+  /** How long a binding waits for the table or the link after its owner was lost, before the gateway chooses by itself. */
+  readonly fallbackMs: number
+  /** How long frames wait for any worker before the device is told `no_worker`. */
+  readonly holdMs: number
+  readonly heldFrames: number
+  readonly heldBytes: number
+}
+
+export const DEFAULT_BINDING_LIMITS: BindingLimits = {
+  detachMs: 3000,
+  attachMs: 2000,
+  fallbackMs: 700,
+  holdMs: 5000,
+  heldFrames: 1024,
+  heldBytes: 1024 * 1024,
+}
+
+/** The session that a binding belongs to. */
+export interface BindingSession {
+  readonly uplink: UplinkWindow | undefined
+  describe(): Pick<Attach, 'session' | 'device' | 'protocol' | 'attributes'>
+  /** Seq that the device's next acknowledged frame will have. */
+  readonly nextUplinkSeq: number
+  downlink(binding: Binding, bytes: Uint8Array, start: number, end: number): void
+  workerAcked(binding: Binding, seq: number): void
+  closedByWorker(binding: Binding, close: CloseBinding): void
+  /** Held frames were given up (`dropped` fire-and-forget ones), or wait longer than they should. */
+  heldTooLong(binding: Binding, code: ErrorCode, dropped: number): void
+}
+
+/** Whoever owns the bindings. */
+export interface BindingHost {
+  readonly tableVersion: number
+  readonly limits: BindingLimits
+  now(): number
+  /**
+   * The worker that should own this binding now, if it can be reached.
+   * @param avoid passed over when there is another; set after it refused or hung
+   * @param anyone true: when the table's choice cannot be reached, take the next best
+   */
+  choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined
+  /** The binding needs {@link Binding.sweep} from now on. */
+  watch(binding: Binding): void
+  /** It does not any more: it is bound, or closed. */
+  unwatch(binding: Binding): void
+  /** A binding reached a new owner. `from` is empty for a first attach. */
+  bound(binding: Binding, receipt: Handover): void
+  /** The owner did something a healthy worker does not. */
+  suspect(worker: string, event: 'timeout' | 'refused', detail: string): void
+}
+
+/** What a finished attach tells about itself. */
+export interface Handover {
+  readonly from: string
+  readonly to: string
+  /** True when the former owner let go by itself, with its state. */
+  readonly clean: boolean
+  readonly lastSeq: number
+  readonly firstSeq: number
+  readonly pauseMs: number
+}
+
+export type BindingState = 'waiting' | 'attaching' | 'bound' | 'detaching' | 'closed'
+
+interface Held {
+  bytes: Uint8Array
+  seq: number
+}
+
+/** Attach attempts that may be refused one after the other before the binding waits for {@link BindingLimits.fallbackMs}. */
+const QUICK_ATTEMPTS = 3
+
+export class Binding implements BindingEvents {
+  readonly session: BindingSession
+  readonly #host: BindingHost
+  /** Changes when the routes send the session elsewhere. */
+  pool: string
+  /** Slot of the affinity key, -1 for the policies without slots. */
+  slot: number
+  #epoch = 0
+  #state: BindingState = 'waiting'
+  #port: WorkerPort | undefined
+  #number = 0
+  #held: Held[] | undefined
+  #heldBytes = 0
+  /** State of the former owner, kept until a new one accepted it. */
+  #carried: Uint8Array | undefined
+  #from = ''
+  #clean = true
+  #redelivered = false
+  #lastSeq = 0
+  /** Last downlink seq that a worker gave. */
+  #sent = 0
+  #since = 0
+  #changed = 0
+  #attempts = 0
+  #warned = false
+
+  constructor(session: BindingSession, host: BindingHost, pool: string, slot: number) {
+    this.session = session
+    this.#host = host
+    this.pool = pool
+    this.slot = slot
+  }
+
+  get state(): BindingState {
+    return this.#state
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** The worker that owns it, or is asked to; empty while it waits. */
+  get worker(): string {
+    return this.#port?.worker ?? ''
+  }
+
+  /** True while the link of its owner takes no more. */
+  get full(): boolean {
+    if (this.#state === 'bound') return (this.#port as WorkerPort).full
+    const { heldFrames, heldBytes } = this.#host.limits
+    return (this.#held?.length ?? 0) >= heldFrames || this.#heldBytes >= heldBytes
+  }
+
+  /** Chooses a worker and attaches. */
+  start(): void {
+    this.#since = this.#host.now()
+    this.#attachTo(this.#host.choose(this, undefined, false))
+  }
+
+  /** Relays or holds one encoded frame; true when it was written to a worker. */
+  relay(bytes: Uint8Array, start: number, end: number, seq: number): boolean {
+    if (this.#state === 'bound') {
+      ;(this.#port as WorkerPort).frame(this.#number, bytes, start, end)
+      return true
+    }
+    this.#hold(bytes.slice(start, end), seq)
+    return false
+  }
+
+  /** Relays or holds a frame whose bytes the caller keeps unchanged (an acknowledged one, in the window). */
+  relayKept(bytes: Uint8Array, seq: number): boolean {
+    if (this.#state === 'bound') {
+      ;(this.#port as WorkerPort).frame(this.#number, bytes, 0, bytes.length)
+      return true
+    }
+    this.#hold(bytes, seq)
+    return false
+  }
+
+  /** Relays a fire-and-forget frame that is not encoded yet. False when it is not bound: then encode and {@link relayKept} it. */
+  relayParts(type: number, topic: string, payload: Uint8Array): boolean {
+    if (this.#state !== 'bound') return false
+    ;(this.#port as WorkerPort).frameParts(this.#number, type, topic, payload)
+    return true
+  }
+
+  /** Starts a planned handoff to whatever the host chooses once the owner let go. False when there is nothing to do now. */
+  move(): boolean {
+    if (this.#state !== 'bound') return false
+    const port = this.#port as WorkerPort
+    this.#since = this.#changed = this.#host.now()
+    this.#state = 'detaching'
+    this.#from = port.worker
+    port.detach(this.#number, this.#epoch)
+    this.#host.watch(this)
+    return true
+  }
+
+  /** The table or a link changed: a waiting binding tries again. */
+  retry(): void {
+    if (this.#state === 'waiting') this.#attachTo(this.#host.choose(this, undefined, false))
+  }
+
+  /** The device confirmed what the worker sent up to `workerSeq`. */
+  confirmDownlink(workerSeq: number): void {
+    if (this.#number !== 0) this.#port?.ack(this.#number, workerSeq)
+  }
+
+  /** The session ended. */
+  close(code: CloseBinding): void {
+    if (this.#state === 'closed') return
+    if (this.#number !== 0) this.#port?.close(this.#number, code)
+    this.#state = 'closed'
+    this.#port = undefined
+    this.#number = 0
+    this.#held = undefined
+    this.#carried = undefined
+    this.#host.unwatch(this)
+  }
+
+  attached(port: WorkerPort, epoch: number): void {
+    if (this.#state !== 'attaching' || port !== this.#port || epoch !== this.#epoch) return
+    this.#state = 'bound'
+    this.#attempts = 0
+    this.#warned = false
+    this.#carried = undefined
+    const number = this.#number
+    const firstSeq = this.#firstUndone()
+    this.session.uplink?.replay(this, (bytes) => port.frameAgain(number, bytes))
+    this.#release(port, number)
+    this.#host.unwatch(this)
+    const receipt: Handover = {
+      from: this.#from,
+      to: port.worker,
+      clean: this.#clean,
+      lastSeq: this.#lastSeq,
+      firstSeq,
+      pauseMs: this.#host.now() - this.#since,
+    }
+    this.#from = port.worker
+    this.#clean = true
+    this.#redelivered = false
+    this.#host.bound(this, receipt)
+  }
+
+  refused(port: WorkerPort, refusal: AttachRefused): void {
+    if (this.#state !== 'attaching' || port !== this.#port) return
+    port.forget(this.#number)
+    this.#number = 0
+    this.#attempts++
+    if (refusal.code === 'stale_epoch' && this.#attempts <= QUICK_ATTEMPTS) {
+      this.#epoch = Math.max(this.#epoch, refusal.epoch)
+      this.#attachTo(port)
+      return
+    }
+    this.#host.suspect(port.worker, 'refused', `${refusal.code}: ${refusal.message}`)
+    this.#elsewhere(port.worker)
+  }
+
+  detached(port: WorkerPort, detached: Detached): void {
+    if (this.#state !== 'detaching' || port !== this.#port || detached.epoch !== this.#epoch) return
+    if (detached.acked > 0) this.session.workerAcked(this, detached.acked)
+    if (this.closed) return
+    port.forget(this.#number)
+    this.#number = 0
+    this.#carried = detached.state
+    this.#lastSeq = detached.acked
+    this.#sent = Math.max(this.#sent, detached.sent)
+    this.#attachTo(this.#host.choose(this, undefined, true))
+  }
+
+  closedByWorker(port: WorkerPort, close: CloseBinding): void {
+    if (port !== this.#port || this.#state === 'closed') return
+    port.forget(this.#number)
+    this.#number = 0
+    this.session.closedByWorker(this, close)
+  }
+
+  downlink(port: WorkerPort, bytes: Uint8Array, start: number, end: number): void {
+    if (port === this.#port) this.session.downlink(this, bytes, start, end)
+  }
+
+  /** True when the worker's frame is new; false when it is one that is kept for the device already. */
+  takeDownlink(workerSeq: number): boolean {
+    if (workerSeq <= this.#sent) return false
+    this.#sent = workerSeq
+    return true
+  }
+
+  workerAcked(port: WorkerPort, seq: number): void {
+    if (port !== this.#port) return
+    this.#lastSeq = seq
+    this.session.workerAcked(this, seq)
+  }
+
+  portLost(port: WorkerPort): void {
+    if (port !== this.#port || this.#state === 'closed') return
+    this.#number = 0
+    const now = this.#host.now()
+    if (this.#state === 'bound') this.#since = now
+    // An owner that was bound or detaching takes its state with it; one that had not accepted yet never had it.
+    if (this.#state !== 'attaching') this.#loseOwner(port.worker)
+    this.#wait(now)
+  }
+
+  /** Deadlines. Called every 100 ms or so while the host watches this binding. */
+  sweep(now: number): void {
+    const { detachMs, attachMs, fallbackMs, holdMs } = this.#host.limits
+    const waited = now - this.#changed
+    if (this.#state === 'detaching' && waited >= detachMs) this.#leaveBehind('did not let go in time')
+    else if (this.#state === 'attaching' && waited >= attachMs) this.#leaveBehind('did not accept in time')
+    else if (this.#state === 'waiting' && waited >= fallbackMs) {
+      this.#attempts = 0
+      this.#changed = now
+      this.#attachTo(this.#host.choose(this, undefined, true))
+    }
+    if (!this.#warned && this.#state !== 'bound' && !this.closed && now - this.#since >= holdMs) this.#giveUpHeld()
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  #attachTo(port: WorkerPort | undefined): void {
+    if (port === undefined) {
+      this.#port = undefined
+      this.#wait(this.#host.now())
+      return
+    }
+    this.#state = 'attaching'
+    this.#port = port
+    this.#epoch++
+    this.#changed = this.#host.now()
+    this.#host.watch(this)
+    const attach: Attach = {
+      ...this.session.describe(),
+      epoch: this.#epoch,
+      table: this.#host.tableVersion,
+      acked: this.session.uplink?.acked ?? this.session.nextUplinkSeq - 1,
+      redelivered: this.#redelivered,
+      sent: this.#sent,
+    }
+    if (this.#carried !== undefined) attach.state = this.#carried
+    this.#number = port.attach(this, attach)
+  }
+
+  #wait(now: number): void {
+    if (this.#state !== 'waiting') this.#changed = now
+    this.#state = 'waiting'
+    this.#port = undefined
+    this.#host.watch(this)
+  }
+
+  /** After a refusal: another worker at once, and after several a pause. */
+  #elsewhere(avoid: string): void {
+    if (this.#attempts > QUICK_ATTEMPTS) {
+      this.#wait(this.#host.now())
+      return
+    }
+    this.#attachTo(this.#host.choose(this, avoid, true))
+  }
+
+  #leaveBehind(why: string): void {
+    const port = this.#port as WorkerPort
+    this.#host.suspect(port.worker, 'timeout', why)
+    if (this.#number !== 0) port.close(this.#number, { code: 'stale_epoch', message: why })
+    this.#number = 0
+    if (this.#state === 'detaching') this.#loseOwner(port.worker)
+    this.#attempts++
+    this.#elsewhere(port.worker)
+  }
+
+  #loseOwner(worker: string): void {
+    this.#from = worker
+    this.#clean = false
+    this.#redelivered = true
+    this.#carried = undefined
+  }
+
+  #firstUndone(): number {
+    const window = this.session.uplink
+    return window === undefined ? this.session.nextUplinkSeq : window.acked + 1
+  }
+
+  #hold(bytes: Uint8Array, seq: number): void {
+    this.#held ??= []
+    this.#held.push({ bytes, seq })
+    this.#heldBytes += bytes.length
+  }
+
+  #release(port: WorkerPort, number: number): void {
+    const held = this.#held
+    if (held === undefined) return
+    this.#held = undefined
+    this.#heldBytes = 0
+    for (const { bytes, seq } of held) {
+      port.frame(number, bytes, 0, bytes.length)
+      if (seq > 0) this.session.uplink?.markSent(seq)
+    }
+  }
+
+  /** Fire-and-forget frames are dropped; acknowledged ones stay: nobody acknowledged them, so nobody may forget them. */
+  #giveUpHeld(): void {
+    this.#warned = true
+    const held = this.#held ?? []
+    const kept = held.filter(({ seq }) => seq > 0)
+    this.#held = kept.length === 0 ? undefined : kept
+    this.#heldBytes = kept.reduce((sum, { bytes }) => sum + bytes.length, 0)
+    this.session.heldTooLong(this, 'no_worker', held.length - kept.length)
+  }
+}

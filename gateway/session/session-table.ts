@@ -1,0 +1,247 @@
+/**
+ * All sessions of a gateway and the rules that span them: opening and resuming, which worker a binding belongs to,
+ * what a new table or a broken link means for each, and the deadlines. Sockets, timers and randomness are passed in.
+ */
+
+import { SluiceError } from '../../proto/errors.js'
+import { FrameView } from '../../proto/frame.js'
+import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
+import type { Counters } from '../counters.js'
+import type { Clock, DevicePort, OpenSession, SessionHost } from '../ports.js'
+import type { WorkerPort } from '../worker-port.js'
+import { Binding, type BindingHost, type BindingLimits, DEFAULT_BINDING_LIMITS, type Handover } from './binding.js'
+import { Mover, type MoverOptions } from './mover.js'
+import type { SessionAttributes, SessionRouter, SessionRoutes } from './routes.js'
+import { DEFAULT_SESSION_LIMITS, Session, type SessionLimits, type SessionOwner } from './session.js'
+
+/** Which worker a binding belongs to, by the table in force and the links that are up. */
+export interface Chooser {
+  /** @see BindingHost.choose */
+  choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined
+  /** True when a bound binding should be handed off: its slot has another owner, or its worker takes no sessions any more. */
+  misplaced(binding: Binding): boolean
+  /** Slot of this key, or -1 when the pool's policy has none. */
+  slotFor(pool: string, attributes: SessionAttributes, topic: string): number
+  /** True when the slot depends on each frame's topic. */
+  keyedByTopic(pool: string): boolean
+}
+
+export interface SessionTableOptions {
+  readonly gateway: string
+  readonly region: string
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly chooser: Chooser
+  /** Makes session ids: unguessable, unique. */
+  readonly newId: () => string
+  readonly suspect: (worker: string, event: 'timeout' | 'refused', detail: string) => void
+  readonly mover?: Partial<MoverOptions>
+  readonly limits?: Partial<SessionLimits>
+  readonly bindingLimits?: Partial<BindingLimits>
+  /** How long a session waits for its device to come back, milliseconds. */
+  readonly resumeWindowMs?: number
+  readonly maxSessions?: number
+}
+
+/** How often deadlines are looked at. */
+const SWEEP_MS = 100
+
+export class SessionTable implements SessionHost, SessionOwner, BindingHost {
+  readonly gateway: string
+  readonly counters: Counters
+  readonly limits: BindingLimits & SessionLimits
+  readonly view = new FrameView()
+  readonly mover: Mover
+  readonly #options: SessionTableOptions
+  readonly #clock: Clock
+  readonly #chooser: Chooser
+  readonly #sessions = new Map<string, Session>()
+  /** In the order in which they lost their connection; the value is when they end. */
+  readonly #dormant = new Map<Session, number>()
+  readonly #watched = new Set<Binding>()
+  readonly #resumeWindowMs: number
+  readonly #maxSessions: number
+  #table: RoutingTable = EMPTY_TABLE
+  #router: SessionRouter | undefined
+  #cancelSweep: (() => void) | undefined
+
+  constructor(options: SessionTableOptions) {
+    this.#options = options
+    this.gateway = options.gateway
+    this.#clock = options.clock
+    this.counters = options.counters
+    this.#chooser = options.chooser
+    this.limits = { ...DEFAULT_BINDING_LIMITS, ...options.bindingLimits, ...DEFAULT_SESSION_LIMITS, ...options.limits }
+    this.#resumeWindowMs = options.resumeWindowMs ?? 30_000
+    this.#maxSessions = options.maxSessions ?? 1_000_000
+    this.mover = new Mover(options.mover ?? {}, options.clock)
+    this.#scheduleSweep()
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  get tableVersion(): number {
+    return this.#table.version
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  find(device: string): Session | undefined {
+    return this.#sessions.get(device)
+  }
+
+  sessions(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
+  open(request: OpenSession, port: DevicePort): Session {
+    const former = this.#sessions.get(request.device)
+    if (former !== undefined && this.#continues(request, former)) {
+      this.#dormant.delete(former)
+      former.connect(port, true)
+      this.counters.connects++
+      return former
+    }
+    former?.close({ code: 'taken_over', message: 'the device began a new session' })
+    if (this.#sessions.size >= this.#maxSessions)
+      throw new SluiceError('overloaded', `this gateway holds ${this.#maxSessions} sessions already`, {
+        retryAfterMs: 5000,
+      })
+    const { protocol, device, attributes } = request
+    const seen: SessionAttributes = {
+      device,
+      protocol,
+      gateway: this.gateway,
+      region: this.#options.region,
+      headers: attributes,
+    }
+    const session = new Session(this, this.#options.newId(), request, seen, this.#clock.wall())
+    this.#sessions.set(device, session)
+    session.connect(port, false)
+    this.counters.connects++
+    const pool = session.routes.dataPool
+    if (pool !== undefined && !this.#chooser.keyedByTopic(pool)) this.bind(session, pool, '')
+    return session
+  }
+
+  /** Takes a table that was checked. Routes and owners of every session follow. */
+  useTable(table: RoutingTable, router: SessionRouter): void {
+    this.#table = table
+    this.#router = router
+    for (const session of this.#sessions.values()) this.#follow(session)
+    this.retryWaiting()
+  }
+
+  /** A link came up, or the table changed: whoever waits for a worker tries again. */
+  retryWaiting(): void {
+    for (const binding of [...this.#watched]) binding.retry()
+  }
+
+  routesFor(attributes: SessionAttributes): SessionRoutes {
+    return this.#router === undefined ? NO_ROUTES : this.#router.forSession(attributes)
+  }
+
+  bind(session: Session, pool: string, topic: string): Binding {
+    const slot = this.#chooser.slotFor(pool, session.attributes, topic)
+    const key = this.#chooser.keyedByTopic(pool) ? `${pool}\n${slot}` : pool
+    const primary = session.primary
+    if (primary !== undefined && primary.pool === pool && primary.slot === slot) return primary
+    const found = session.others?.get(key)
+    if (found !== undefined) return found
+    const binding = new Binding(session, this, pool, slot)
+    if (primary === undefined) session.primary = binding
+    else {
+      session.others ??= new Map()
+      session.others.set(key, binding)
+    }
+    binding.start()
+    return binding
+  }
+
+  choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined {
+    return this.#chooser.choose(binding, avoid, anyone)
+  }
+
+  watch(binding: Binding): void {
+    this.#watched.add(binding)
+  }
+
+  unwatch(binding: Binding): void {
+    this.#watched.delete(binding)
+  }
+
+  bound(binding: Binding, handover: Handover): void {
+    if (handover.from !== '') {
+      if (handover.clean) this.counters.movedClean++
+      else this.counters.movedLost++
+      this.mover.finished(binding, (binding.session as Session).device, handover)
+    }
+    // The table may have changed while this handoff was under way.
+    if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
+  }
+
+  suspect(worker: string, event: 'timeout' | 'refused', detail: string): void {
+    this.#options.suspect(worker, event, detail)
+  }
+
+  dormant(session: Session): void {
+    this.counters.disconnects++
+    this.#dormant.set(session, this.#clock.now() + this.#resumeWindowMs)
+  }
+
+  ended(session: Session): void {
+    if (!this.#dormant.delete(session)) this.counters.disconnects++
+    if (this.#sessions.get(session.device) === session) this.#sessions.delete(session.device)
+    for (const binding of session.bindings()) this.mover.forget(binding)
+  }
+
+  /** Ends everything at once, without telling workers anything but CLOSE. */
+  close(): void {
+    this.#cancelSweep?.()
+    for (const session of [...this.#sessions.values()]) session.close({ code: 'closed', message: 'the gateway stops' })
+  }
+
+  #continues(request: OpenSession, former: Session): boolean {
+    if (former.protocol !== request.protocol) return false
+    if (request.resume !== undefined) return request.resume.session === former.id
+    return request.continue === true
+  }
+
+  /** Applies the routes of a new table to one session. */
+  #follow(session: Session): void {
+    const routes = this.routesFor(session.attributes)
+    session.routes = routes
+    const { primary } = session
+    if (primary === undefined) {
+      if (routes.dataPool !== undefined && !this.#chooser.keyedByTopic(routes.dataPool))
+        this.bind(session, routes.dataPool, '')
+      return
+    }
+    for (const binding of session.bindings()) {
+      if (routes.dataPool !== undefined && !routes.reaches(binding.pool)) {
+        binding.pool = routes.dataPool
+        binding.slot = this.#chooser.slotFor(binding.pool, session.attributes, '')
+      }
+      if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
+    }
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
+      const now = this.#clock.now()
+      for (const binding of [...this.#watched]) binding.sweep(now)
+      for (const [session, until] of this.#dormant) {
+        if (until > now) break
+        session.close({ code: 'closed', message: 'the device did not come back within the resume window' })
+      }
+      this.mover.sweep()
+      this.#scheduleSweep()
+    })
+  }
+}
+
+const NO_ROUTES: SessionRoutes = { dataPool: undefined, constant: true, pool: () => undefined, reaches: () => false }

@@ -1,0 +1,325 @@
+/** One device's stay on this gateway: its seqs, its windows, its bindings. An edge holds it as {@link DeviceSession}. */
+
+import type { ErrorCode } from '../../proto/errors.js'
+import { encodeFrame, FrameType, type FrameView } from '../../proto/frame.js'
+import type { Attach, CloseBinding } from '../../proto/link.js'
+import type { Counters } from '../counters.js'
+import { type DevicePort, type DeviceSession, type OpenSession, type Protocol, Relay } from '../ports.js'
+import type { Binding, BindingSession } from './binding.js'
+import { DownlinkWindow } from './downlink-window.js'
+import type { SessionAttributes, SessionRoutes } from './routes.js'
+import { UplinkWindow } from './uplink-window.js'
+
+/** Bounds of one session's windows. Beyond them a device is told `overloaded`, or disconnected as `slow_consumer`. */
+export interface SessionLimits {
+  readonly uplinkFrames: number
+  readonly uplinkBytes: number
+  readonly downlinkFrames: number
+  readonly downlinkBytes: number
+}
+
+export const DEFAULT_SESSION_LIMITS: SessionLimits = {
+  uplinkFrames: 1024,
+  uplinkBytes: 4 * 1024 * 1024,
+  downlinkFrames: 4096,
+  downlinkBytes: 4 * 1024 * 1024,
+}
+
+/** What a session asks of the table of sessions that it is in. */
+export interface SessionOwner {
+  readonly limits: SessionLimits
+  readonly gateway: string
+  /** Routes of the table in force. */
+  routesFor(attributes: SessionAttributes): SessionRoutes
+  /** The session's binding in the pool that `routes` name for this topic; made and attached when it is new. */
+  bind(session: Session, pool: string, topic: string): Binding
+  /** The session has lost its last connection; it may be resumed for a while. */
+  dormant(session: Session): void
+  ended(session: Session): void
+  readonly counters: Counters
+  /** For reading workers' frames; one for the whole gateway. */
+  readonly view: FrameView
+}
+
+export class Session implements DeviceSession, BindingSession {
+  readonly id: string
+  readonly device: string
+  readonly protocol: Protocol
+  readonly attributes: SessionAttributes
+  /** Wall clock, milliseconds. */
+  readonly since: number
+  readonly #owner: SessionOwner
+  #port: DevicePort | undefined
+  #resumed = false
+  #closed = false
+  routes: SessionRoutes
+  /** The binding of the pool that DATA goes to; the others are rare and live in {@link others}. */
+  primary: Binding | undefined
+  /** By pool, or pool and slot where the affinity key depends on the topic. Made with the first one. */
+  others: Map<string, Binding> | undefined
+  /** Last uplink seq that was taken. */
+  #taken = 0
+  #uplink: UplinkWindow | undefined
+  /** Last downlink seq that was given out while the window was empty. */
+  #confirmed = 0
+  #downlink: DownlinkWindow | undefined
+
+  constructor(owner: SessionOwner, id: string, request: OpenSession, attributes: SessionAttributes, since: number) {
+    this.#owner = owner
+    this.id = id
+    this.device = request.device
+    this.protocol = request.protocol
+    this.attributes = attributes
+    this.since = since
+    this.routes = owner.routesFor(attributes)
+  }
+
+  get resumed(): boolean {
+    return this.#resumed
+  }
+
+  get connected(): boolean {
+    return this.#port !== undefined
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get uplink(): UplinkWindow | undefined {
+    return this.#uplink
+  }
+
+  get uplinkAcked(): number {
+    return this.#uplink?.acked ?? this.#taken
+  }
+
+  get nextUplinkSeq(): number {
+    return this.#taken + 1
+  }
+
+  describe(): Pick<Attach, 'session' | 'device' | 'protocol' | 'attributes'> {
+    return {
+      session: this.id,
+      device: this.device,
+      protocol: this.protocol,
+      attributes: { ...this.attributes.headers },
+    }
+  }
+
+  /** Every binding, the primary first. */
+  *bindings(): Iterable<Binding> {
+    if (this.primary !== undefined) yield this.primary
+    if (this.others !== undefined) yield* this.others.values()
+  }
+
+  /** A connection takes the session; a former one is told that it was taken over. */
+  connect(port: DevicePort, resumed: boolean): void {
+    const former = this.#port
+    this.#port = port
+    this.#resumed = resumed
+    former?.end('taken_over', 'another connection of the same device took over')
+  }
+
+  /** Sends again what the device has not confirmed: called by the edge's first tick, after WELCOME. */
+  replay(confirmed: number): void {
+    this.deviceAcked(confirmed)
+    const port = this.#port
+    if (port === undefined) return
+    const { view } = this.#owner
+    this.#downlink?.replay((bytes, seq) => {
+      if (view.read(bytes)) port.deliver(view, 0, bytes.length, seq, true)
+    })
+  }
+
+  relayFrame(frame: FrameView, frameStart: number, frameEnd: number): number {
+    const seq = frame.seq
+    if (seq > 0) {
+      const verdict = this.#check(seq)
+      if (verdict < 0) return verdict
+    }
+    const publish = frame.type === FrameType.PUBLISH
+    const { routes } = this
+    const pool = routes.constant ? routes.dataPool : routes.pool(publish ? 'publish' : 'data', frame.topic())
+    if (pool === undefined) return this.#unrouted(seq)
+    const primary = this.primary
+    const binding =
+      primary !== undefined && primary.pool === pool && routes.constant
+        ? primary
+        : this.#owner.bind(this, pool, frame.topicEnd > frame.topicStart ? frame.topic() : '')
+    if (this.#overfull(binding, seq)) return Relay.OVERLOADED
+    this.#owner.counters.framesUp++
+    if (seq === 0) binding.relay(frame.bytes, frameStart, frameEnd, 0)
+    else this.#relayAcked(binding, frame.bytes.slice(frameStart, frameEnd))
+    return seq
+  }
+
+  relay(
+    type: number,
+    topic: string,
+    payload: Uint8Array,
+    acked: boolean,
+    headers?: Readonly<Record<string, string>>,
+    redelivered = false,
+  ): number {
+    const { routes } = this
+    const pool = routes.constant ? routes.dataPool : routes.pool(type === FrameType.PUBLISH ? 'publish' : 'data', topic)
+    if (pool === undefined) return Relay.UNROUTED
+    const primary = this.primary
+    const binding =
+      primary !== undefined && primary.pool === pool && routes.constant ? primary : this.#owner.bind(this, pool, topic)
+    const seq = acked ? this.#taken + 1 : 0
+    if (this.#overfull(binding, seq)) return Relay.OVERLOADED
+    this.#owner.counters.framesUp++
+    if (!acked && headers === undefined && !redelivered && binding.relayParts(type, topic, payload)) return 0
+    const bytes = encodeFrame({ type: type as FrameType, seq, topic, payload, headers: headers ?? {}, redelivered })
+    if (acked) this.#relayAcked(binding, bytes)
+    else binding.relayKept(bytes, 0)
+    return seq
+  }
+
+  begin(seq: number): number {
+    const verdict = this.#check(seq)
+    if (verdict < 0) return verdict
+    this.#window().reserve()
+    this.#taken = seq
+    return seq
+  }
+
+  finish(seq: number): void {
+    this.#uplink?.done(seq)
+    this.#tellAcked()
+  }
+
+  deviceAcked(seq: number): void {
+    if (this.#downlink === undefined) return
+    this.#downlink.confirm(seq)
+    if (this.#downlink.size === 0) {
+      this.#confirmed = this.#downlink.last
+      this.#downlink = undefined
+    }
+  }
+
+  detach(port: DevicePort, final: boolean, code: ErrorCode | 'closed'): void {
+    if (port !== this.#port) return
+    this.#port = undefined
+    if (final) this.close({ code })
+    else this.#owner.dormant(this)
+  }
+
+  /** Ends the session everywhere. */
+  close(reason: CloseBinding): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const binding of this.bindings()) binding.close(reason)
+    const port = this.#port
+    this.#port = undefined
+    this.#owner.ended(this)
+    port?.end(reason.code as ErrorCode | 'closed', reason.message ?? '')
+  }
+
+  /** Asks the device to go; the session stays until its connection does. */
+  askToLeave(code: ErrorCode, message: string, details: { retryAfterMs?: number; url?: string }): void {
+    this.#port?.end(code, message, details)
+  }
+
+  downlink(binding: Binding, bytes: Uint8Array, start: number, end: number): void {
+    const { view } = this.#owner
+    if (!view.read(bytes, start, end)) {
+      this.#owner.counters.badFrames++
+      return
+    }
+    const port = this.#port
+    if (view.seq === 0) {
+      if (port === undefined) this.#owner.counters.droppedDown++
+      else {
+        this.#owner.counters.framesDown++
+        port.deliver(view, start, end, 0, view.redelivered)
+      }
+      return
+    }
+    if (!binding.takeDownlink(view.seq)) return
+    this.#downlink ??= new DownlinkWindow(this.#confirmed)
+    const seq = this.#downlink.push(bytes.slice(start, end), binding, view.seq)
+    this.#owner.counters.framesDown++
+    port?.deliver(view, start, end, seq, view.redelivered)
+    this.#checkDownlink()
+  }
+
+  workerAcked(binding: Binding, seq: number): void {
+    const window = this.#uplink
+    if (window === undefined) return
+    const before = window.acked
+    window.ack(binding, seq)
+    if (window.acked > before) this.#tellAcked()
+  }
+
+  closedByWorker(_binding: Binding, close: CloseBinding): void {
+    this.close(close)
+  }
+
+  heldTooLong(binding: Binding, code: ErrorCode, dropped: number): void {
+    this.#owner.counters.overloaded += dropped
+    this.#port?.failed(0, code, `no worker of pool ${binding.pool} accepts sessions`, 1000)
+  }
+
+  /** OK is 0; duplicates are acknowledged once more, since the device did not hear it. */
+  #check(seq: number): number {
+    if (seq === this.#taken + 1) return 0
+    if (seq > this.#taken) return Relay.BAD_SEQ
+    this.#port?.acknowledged(this.uplinkAcked)
+    return Relay.DUPLICATE
+  }
+
+  #unrouted(seq: number): number {
+    this.#owner.counters.unrouted++
+    if (seq > 0) {
+      this.#taken = seq
+      this.#uplink?.push(undefined, undefined, false)
+      this.#tellAcked()
+    }
+    return Relay.UNROUTED
+  }
+
+  #overfull(binding: Binding, seq: number): boolean {
+    const window = this.#uplink
+    const { uplinkFrames, uplinkBytes } = this.#owner.limits
+    const overfull =
+      binding.full || (seq > 0 && window !== undefined && (window.size >= uplinkFrames || window.bytes >= uplinkBytes))
+    if (overfull) this.#owner.counters.overloaded++
+    return overfull
+  }
+
+  #relayAcked(binding: Binding, bytes: Uint8Array): void {
+    const window = this.#window()
+    this.#taken++
+    const sent = binding.relayKept(bytes, this.#taken)
+    window.push(bytes, binding, sent)
+  }
+
+  #window(): UplinkWindow {
+    this.#uplink ??= new UplinkWindow(this.#taken)
+    return this.#uplink
+  }
+
+  #tellAcked(): void {
+    this.#port?.acknowledged(this.uplinkAcked)
+  }
+
+  /** "Disconnected when acked ones would be lost; it can resume" (design: 'Overload'). */
+  #checkDownlink(): void {
+    const window = this.#downlink
+    const { downlinkFrames, downlinkBytes } = this.#owner.limits
+    // The device may have confirmed everything during deliver().
+    if (window === undefined) return
+    if (window.size <= downlinkFrames && window.bytes <= downlinkBytes) return
+    const port = this.#port
+    if (port === undefined) {
+      this.close({ code: 'slow_consumer', message: 'the device stayed away longer than its window lasts' })
+      return
+    }
+    this.#port = undefined
+    this.#owner.dormant(this)
+    port.end('slow_consumer', 'acknowledged frames wait longer than the window lasts', { retryAfterMs: 1000 })
+  }
+}
