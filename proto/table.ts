@@ -22,6 +22,8 @@ export interface RouteMatch {
   readonly type?: 'data' | 'publish'
   readonly protocol?: TextMatch
   readonly region?: TextMatch
+  /** Id of the gateway that holds the session. */
+  readonly gateway?: TextMatch
   readonly device?: TextMatch
   readonly headers?: Readonly<Record<string, TextMatch>>
 }
