@@ -141,21 +141,28 @@ export class Feed {
         this.#backoff = BACKOFF_MIN_MS
         this.#heartbeatMs = message.heartbeatMs
         events.connected(true, message.coordinator)
-        return this.#beat()
+        this.#beat()
+        break
       case 'refused':
         throw new SluiceError('conflict', `the coordinator refused this gateway: ${message.code}: ${message.message}`)
       case 'snapshot':
-        return this.#take(message.version, () => unpackTable(message.table))
+        this.#take(message.version, () => unpackTable(message.table))
+        break
       case 'delta':
-        return this.#take(message.to, () => applyDelta(events.table, message.delta))
+        this.#take(message.to, () => applyDelta(events.table, message.delta))
+        break
       case 'fleet_load':
-        return events.fleetLoad(message)
+        events.fleetLoad(message)
+        break
       case 'query':
-        return this.send({ t: 'answer', id: message.id, body: events.answer(message) })
+        this.send({ t: 'answer', id: message.id, body: events.answer(message) })
+        break
       case 'drain_gateway':
-        return events.drain(message)
+        events.drain(message)
+        break
       case 'move_budget':
-        return events.budget(message)
+        events.budget(message)
+        break
     }
   }
 

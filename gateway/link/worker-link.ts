@@ -225,19 +225,26 @@ export class WorkerLink implements WorkerPort {
   #control(kind: number, binding: BindingEvents | undefined, bytes: Uint8Array, start: number, end: number): void {
     switch (kind) {
       case LinkKind.HELLO:
-        return this.#greeted(bytes, start, end)
+        this.#greeted(bytes, start, end)
+        break
       case LinkKind.ATTACHED:
-        return binding?.attached(this, readAttached(bytes, start, end).epoch)
+        binding?.attached(this, readAttached(bytes, start, end).epoch)
+        break
       case LinkKind.REFUSED:
-        return binding?.refused(this, readRefused(bytes, start, end))
+        binding?.refused(this, readRefused(bytes, start, end))
+        break
       case LinkKind.DETACHED:
-        return binding?.detached(this, readDetached(bytes, start, end))
+        binding?.detached(this, readDetached(bytes, start, end))
+        break
       case LinkKind.CLOSE:
-        return binding?.closedByWorker(this, readClose(bytes, start, end))
+        binding?.closedByWorker(this, readClose(bytes, start, end))
+        break
       case LinkKind.PUBLISH:
-        return this.#owner.workerPublish(this, bytes, start, end)
+        this.#owner.workerPublish(this, bytes, start, end)
+        break
       case LinkKind.PING:
-        return this.#add(LinkKind.PONG, 0, bytes.slice(start, end))
+        this.#add(LinkKind.PONG, 0, bytes.slice(start, end))
+        break
       case LinkKind.LOAD:
         this.sessions = readLoad(bytes, start, end).sessions
     }
@@ -265,12 +272,11 @@ export class WorkerLink implements WorkerPort {
     this.#timer(limits.pingMs, () => {
       const socket = this.#socket
       if (!this.#up || socket === undefined) return
-      if (this.#unanswered >= limits.unanswered)
-        return this.#lost(
-          socket,
-          `${limits.unanswered} pings in ${limits.pingMs * limits.unanswered} ms went unanswered`,
-          true,
-        )
+      if (this.#unanswered >= limits.unanswered) {
+        const ms = limits.pingMs * limits.unanswered
+        this.#lost(socket, `${limits.unanswered} pings in ${ms} ms went unanswered`, true)
+        return
+      }
       this.#unanswered++
       this.#add(LinkKind.PING, 0, new Uint8Array(0))
       this.#keepAlive()

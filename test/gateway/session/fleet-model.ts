@@ -118,7 +118,11 @@ export class ModelWorker {
   }
 
   #read(message: ToWorker): void {
-    if (message.kind === 'attach') return this.#attach(message.number, message.attach)
+    if (message.kind === 'attach') this.#attach(message.number, message.attach)
+    else this.#readOwned(message)
+  }
+
+  #readOwned(message: Exclude<ToWorker, { kind: 'attach' }>): void {
     const owned = this.owned.get(message.number)
     if (owned === undefined) return
     if (message.kind === 'close') this.owned.delete(message.number)
@@ -180,7 +184,7 @@ export class ModelWorker {
     const port = this.port
     this.outbox.push(() => {
       const events = port?.numbers.get(number)
-      if (port !== undefined && port.up && events !== undefined) tell(events, port)
+      if (port?.up && events !== undefined) tell(events, port)
     })
   }
 }

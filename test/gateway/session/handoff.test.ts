@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Fleet, type ModelDevice, type ModelWorker, seeded } from './fleet-model.js'
+import { Fleet, type ModelDevice, ModelPort, type ModelWorker, seeded } from './fleet-model.js'
 
 const WORKERS = ['a', 'b', 'c', 'd']
 
@@ -51,7 +51,7 @@ function kill(fleet: Fleet, worker: ModelWorker): void {
 /** The connection breaks, the process lives: it keeps what it knows. */
 function relink(fleet: Fleet, worker: ModelWorker): void {
   const { port } = worker
-  const next = new (port?.constructor as new (peer: ModelWorker) => NonNullable<ModelWorker['port']>)(worker)
+  const next = new ModelPort(worker)
   worker.port = next
   worker.inbox.length = 0
   worker.owned.clear()
