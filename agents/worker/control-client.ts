@@ -1,0 +1,159 @@
+/** The worker's connection to the coordinator: registers, sends heartbeats, and comes back whenever it breaks. */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { WebSocket } from 'ws'
+import type { FromCoordinator, RegisterWorker, ToCoordinator } from '../../proto/control.js'
+import { CONTROL_PROTOCOL, MAX_CONTROL_BYTES, packControl, unpackControl } from '../../proto/control.js'
+import { ERRORS, type ErrorCode, SluiceError } from '../../proto/errors.js'
+import type { Clock } from './clock.js'
+import type { WorkerLog } from './handler.js'
+
+export interface ControlOptions {
+  /** Base URL of the coordinator, `http://` or `https://`. */
+  coordinator: string
+  token: string | undefined
+  log: WorkerLog
+  clock: Clock
+  /** 0 to 1, for jitter. */
+  random: () => number
+  /** What to register; asked for on every connect. */
+  describe(): Omit<RegisterWorker, 't' | 'protocol'>
+  /** The coordinator says that nothing is bound to this worker any more. */
+  drained(): void
+}
+
+/** Waits between attempts, in milliseconds: full jitter under a doubling ceiling. */
+const BACKOFF = { first: 100, most: 5000 } as const
+/** A connection that the coordinator says nothing on for this many heartbeats is closed and made anew. */
+const HANDSHAKE_MS = 5000
+
+export class ControlClient {
+  readonly #options: ControlOptions
+  readonly #lag = monitorEventLoopDelay({ resolution: 20 })
+  #socket: WebSocket | undefined
+  #registered = false
+  #attempts = 0
+  #closed = false
+  #stopTimer: (() => void) | undefined
+  #first: { resolve: () => void; reject: (error: Error) => void } | undefined
+
+  constructor(options: ControlOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Resolves at the first registration. A coordinator that is away is waited for.
+   * @throws SluiceError with the coordinator's code when it refuses this worker for good
+   */
+  start(): Promise<void> {
+    this.#lag.enable()
+    return new Promise((resolve, reject) => {
+      this.#first = { resolve, reject }
+      this.#connect()
+    })
+  }
+
+  /** False when the coordinator is not connected. */
+  send(message: ToCoordinator): boolean {
+    if (!this.#registered || this.#socket?.readyState !== WebSocket.OPEN) return false
+    this.#socket.send(packControl(message))
+    return true
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#stopTimer?.()
+    this.#lag.disable()
+    this.#socket?.close(1000)
+    this.#first?.reject(new SluiceError('unavailable', 'the worker was closed before the coordinator answered'))
+    this.#first = undefined
+  }
+
+  #connect(): void {
+    const { token } = this.#options
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    const options = { headers, maxPayload: MAX_CONTROL_BYTES, handshakeTimeout: HANDSHAKE_MS, perMessageDeflate: false }
+    const socket = new WebSocket(controlUrl(this.#options.coordinator), options)
+    this.#socket = socket
+    let why = ''
+    socket.on('open', () => this.#register(socket))
+    socket.on('message', (data: Buffer) => this.#receive(data))
+    socket.on('error', (error) => {
+      why = error.message
+    })
+    socket.on('close', () => this.#lost(why))
+  }
+
+  #register(socket: WebSocket): void {
+    const register: RegisterWorker = { t: 'register_worker', protocol: CONTROL_PROTOCOL, ...this.#options.describe() }
+    socket.send(packControl(register))
+  }
+
+  #receive(data: Uint8Array): void {
+    let message: FromCoordinator
+    try {
+      message = unpackControl(data) as FromCoordinator
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'the coordinator sent something that cannot be decoded')
+      return
+    }
+    if (message?.t === 'registered') this.#onRegistered(message.heartbeatMs, message.coordinator)
+    else if (message?.t === 'refused') this.#onRefused(message.code, message.message)
+    else if (message?.t === 'drained') this.#options.drained()
+  }
+
+  #onRegistered(heartbeatMs: number, coordinator: string): void {
+    this.#registered = true
+    this.#attempts = 0
+    this.#options.log.info({ coordinator }, 'registered with the coordinator')
+    this.#first?.resolve()
+    this.#first = undefined
+    // A hostile or broken number must not make a busy loop.
+    this.#beat(Math.min(60_000, Math.max(20, Number(heartbeatMs) || 1000)))
+  }
+
+  #onRefused(code: string, message: string): void {
+    const known: ErrorCode = code in ERRORS ? (code as ErrorCode) : 'internal'
+    const error = new SluiceError(known, `the coordinator refused this worker: ${message}`)
+    this.#options.log.error({ code }, error.message)
+    if (this.#first === undefined || error.retryable) return
+    this.#first.reject(error)
+    this.#first = undefined
+    this.close()
+  }
+
+  #beat(everyMs: number): void {
+    this.#stopTimer?.()
+    this.#stopTimer = this.#options.clock.after(everyMs, () => {
+      const lagMs = Math.round(this.#lag.max / 1e6) || 0
+      this.#lag.reset()
+      if (this.send({ t: 'worker_heartbeat', sessions: this.#options.describe().sessions, lagMs })) this.#beat(everyMs)
+    })
+  }
+
+  #lost(why: string): void {
+    const was = this.#registered
+    this.#registered = false
+    this.#stopTimer?.()
+    if (this.#closed) return
+    const { random, clock, log, coordinator } = this.#options
+    const ceiling = Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#attempts++)
+    const waitMs = Math.round(random() * ceiling)
+    if (was || this.#attempts % 10 === 1)
+      log.warn({ coordinator, why }, 'no connection to the coordinator; trying again')
+    this.#stopTimer = clock.after(waitMs, () => this.#connect())
+  }
+}
+
+/** `http://HOST:PORT` → `ws://HOST:PORT/v1/control`. */
+export function controlUrl(coordinator: string): string {
+  const url = URL.canParse(coordinator) ? new URL(coordinator) : undefined
+  if (url === undefined || !/^(https?|wss?):$/.test(url.protocol)) {
+    throw new SluiceError('bad_request', `coordinator ${coordinator} is not an http:// or https:// URL`, {
+      path: 'coordinator',
+    })
+  }
+  url.protocol = url.protocol.replace('http', 'ws')
+  url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/control`
+  return url.href
+}

@@ -1,0 +1,25 @@
+/** The built-in handler: sends back what comes, on the same topic, acknowledged when it came acknowledged. */
+
+import type { WorkerHandler, WorkerSession } from './handler.js'
+import type { WorkerFrame } from './worker-frame.js'
+
+export const echo: WorkerHandler = {
+  frame(session, frame) {
+    // An MQTT device can only publish; a WebSocket device's PUBLISH is for the subscribers, not for an answer.
+    if (frame.type === 'publish' && session.protocol !== 'mqtt') return
+    const { topic, payload } = frame
+    if (frame.seq === 0) {
+      session.send(payload, { topic })
+      return
+    }
+    if (!session.send(payload, { topic, acked: true })) return answerLater(session, frame)
+  },
+}
+
+/** Holds the session's next frames until there is room, so that an acknowledged answer is never dropped. */
+async function answerLater(session: WorkerSession, frame: WorkerFrame): Promise<void> {
+  do {
+    await session.drained()
+    if (session.send(frame.payload, { topic: frame.topic, acked: true })) return
+  } while (session.open)
+}

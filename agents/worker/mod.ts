@@ -1,0 +1,183 @@
+/**
+ * The worker SDK: `import { createWorker } from 'sluice/worker'`.
+ * docs/workers.md tells how to use it, docs/link-protocol.md what goes over the wire.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { pino } from 'pino'
+import { SluiceError } from '../../proto/errors.js'
+import { type Clock, systemClock } from './clock.js'
+import { ControlClient, controlUrl } from './control-client.js'
+import type { WorkerHandler, WorkerLog } from './handler.js'
+import { DEFAULT_LIMITS, LinkServer, type Listen, type ServerLimits } from './link-server.js'
+
+export { SluiceError } from '../../proto/errors.js'
+export type { SendOptions, WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
+export type { ServerLimits as WorkerLimits } from './link-server.js'
+export type { WorkerFrame } from './worker-frame.js'
+
+export interface WorkerOptions {
+  /** Base URL of the coordinator, `http://HOST:PORT`. */
+  coordinator: string
+  /** The pool to serve in. */
+  pool: string
+  /** Unique in the fleet; a random one by default. Keep it across restarts to keep the worker's slots. */
+  id?: string
+  /** Where gateways connect: address (127.0.0.1) and port (0: any free one). */
+  host?: string
+  port?: number
+  /** A Unix socket instead of host and port, for gateways on the same machine. */
+  socketPath?: string
+  /** What gateways are told to connect to, when it is not where this worker listens: `tcp://HOST:PORT`. */
+  advertise?: string
+  /** Relative capacity, 0 to 1000; 1 by default. */
+  weight?: number
+  /** The fleet's secret: gateways must show it on links, and the coordinator is shown it. */
+  token?: string
+  handler: WorkerHandler
+  /** Where to log; pino on standard error from `warn` up by default. */
+  log?: WorkerLog
+  limits?: Partial<ServerLimits>
+  /** For tests. */
+  clock?: Clock
+  random?: () => number
+}
+
+/** A running worker. */
+export interface Worker {
+  readonly id: string
+  readonly pool: string
+  /** The address that gateways are told: `tcp://HOST:PORT` or `unix:/PATH`. */
+  readonly link: string
+  /** Sessions that gateways hold here now. */
+  readonly sessions: number
+  /** Publishes to every subscriber of `topic` in the fleet, at most once. False when no gateway can take it. */
+  publish(topic: string, payload: Uint8Array | string): boolean
+  /** Asks the coordinator to move everything elsewhere; resolves when nothing is bound here any more. */
+  drain(): Promise<void>
+  /** Stops at once: links close, sessions end with `worker_closed`, gateways give them to other workers. */
+  close(): Promise<void>
+}
+
+/** How often a drain is asked for again while the coordinator is away, in milliseconds. */
+const DRAIN_RETRY_MS = 500
+/** Names a coordinator, gateway or person has to type. */
+const ID_PATTERN = /^[\w.:@-]{1,128}$/
+
+/**
+ * Starts a worker; resolves when it listens and the coordinator knows it.
+ * @throws SluiceError `bad_request` for a wrong option, `conflict` when the address or the id is taken
+ */
+export async function createWorker(options: WorkerOptions): Promise<Worker> {
+  checkOptions(options)
+  const log = options.log ?? pino({ name: 'sluice-worker', level: 'warn' }, pino.destination(2))
+  const worker = new RunningWorker(options, log)
+  await worker.start()
+  return worker
+}
+
+class RunningWorker implements Worker {
+  readonly id: string
+  readonly pool: string
+  link = ''
+  readonly #options: WorkerOptions
+  readonly #clock: Clock
+  readonly #server: LinkServer
+  readonly #control: ControlClient
+  #drained: { promise: Promise<void>; resolve: () => void } | undefined
+  #closed = false
+
+  constructor(options: WorkerOptions, log: WorkerLog) {
+    this.#options = options
+    this.id = options.id ?? `worker-${randomUUID().slice(0, 8)}`
+    this.pool = options.pool
+    this.#clock = options.clock ?? systemClock
+    const { id, pool } = this
+    const { token, handler } = options
+    const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#server = new LinkServer({ id, pool, token, handler, log, clock: this.#clock, limits })
+    const incarnation = randomUUID()
+    this.#control = new ControlClient({
+      coordinator: options.coordinator,
+      token,
+      log,
+      clock: this.#clock,
+      random: options.random ?? Math.random,
+      describe: () => ({
+        id,
+        pool,
+        link: this.link,
+        weight: options.weight ?? 1,
+        pid: process.pid,
+        incarnation,
+        sessions: this.sessions,
+      }),
+      drained: () => this.#drained?.resolve(),
+    })
+  }
+
+  get sessions(): number {
+    return this.#server.load
+  }
+
+  async start(): Promise<void> {
+    const { host = '127.0.0.1', port = 0, socketPath, advertise } = this.#options
+    const at: Listen = socketPath === undefined ? { host, port } : { path: socketPath }
+    const bound = await this.#server.listen(at)
+    const own =
+      socketPath === undefined ? `tcp://${host.includes(':') ? `[${host}]` : host}:${bound}` : `unix:${socketPath}`
+    this.link = advertise ?? own
+    try {
+      await this.#control.start()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  publish(topic: string, payload: Uint8Array | string): boolean {
+    return this.#server.publish(topic, typeof payload === 'string' ? new TextEncoder().encode(payload) : payload)
+  }
+
+  drain(): Promise<void> {
+    if (this.#drained === undefined) {
+      let resolve: () => void = () => undefined
+      const promise = new Promise<void>((done) => {
+        resolve = done
+      })
+      this.#drained = { promise, resolve }
+      this.#askToDrain()
+    }
+    return this.#drained.promise
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#control.close()
+    await this.#server.close()
+    this.#drained?.resolve()
+  }
+
+  #askToDrain(): void {
+    if (this.#closed || this.#control.send({ t: 'drain', id: this.id })) return
+    this.#clock.after(DRAIN_RETRY_MS, () => this.#askToDrain())
+  }
+}
+
+function checkOptions(options: WorkerOptions): void {
+  const { pool, id, port, weight, handler, coordinator } = options
+  controlUrl(coordinator)
+  if (typeof pool !== 'string' || !ID_PATTERN.test(pool))
+    throw wrong('pool', 'has to be a name: letters, digits and . _ : @ -')
+  if (id !== undefined && !ID_PATTERN.test(id)) throw wrong('id', 'has to be a name: letters, digits and . _ : @ -')
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
+    throw wrong('port', 'has to be 0 to 65535')
+  if (weight !== undefined && !(weight >= 0 && weight <= 1000)) throw wrong('weight', 'has to be 0 to 1000')
+  if (typeof handler?.frame !== 'function')
+    throw wrong('handler', 'has to be an object with a frame(session, frame) function')
+}
+
+function wrong(path: string, what: string): SluiceError {
+  return new SluiceError('bad_request', `createWorker: ${path} ${what}`, { path })
+}
