@@ -1,0 +1,57 @@
+/** Flags that several commands share, and how their values are read. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+
+/** Reads a whole number within bounds; the error names both. */
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`A whole number from ${min} to ${max} is needed.`)
+    }
+    return value
+  }
+}
+
+/** A TCP port; 0 takes any free one. */
+export const port = integer(0, 65535)
+
+/** Reads `LAT,LON` in degrees. */
+export function location(text: string): { lat: number; lon: number } {
+  const [lat, lon, more] = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
+  if (
+    lat === undefined ||
+    lon === undefined ||
+    more !== undefined ||
+    !(Math.abs(lat) <= 90) ||
+    !(Math.abs(lon) <= 180)
+  ) {
+    throw new InvalidArgumentError('Write it as LATITUDE,LONGITUDE in degrees, for example 52.52,13.40.')
+  }
+  return { lat, lon }
+}
+
+/** `--coordinator URL`, `--token` and `--json`: what every command has that talks to a coordinator. */
+export function withAdminFlags(command: Command): Command {
+  return command
+    .addOption(coordinatorFlag())
+    .addOption(tokenFlag('bearer token of the admin API'))
+    .option('--json', 'print JSON instead of a table', false)
+}
+
+export function coordinatorFlag(): Option {
+  return new Option('--coordinator <url>', 'where the coordinator is')
+    .env('SLUICE_COORDINATOR')
+    .default('http://127.0.0.1:7000')
+}
+
+export function tokenFlag(what: string): Option {
+  return new Option('--token <secret>', what).env('SLUICE_TOKEN')
+}
+
+/** `--host` and `--insecure`: the two that decide who can reach a role. */
+export function withListenFlags(command: Command): Command {
+  return command
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--insecure', 'listen beyond this machine although nothing is authenticated', false)
+}
