@@ -18,10 +18,8 @@ export interface FleetOptions {
   readonly mqttPort: number
   readonly linkPort: number
   readonly routes?: string
-  readonly config?: string
   /** Directory of everything that is kept; each role has its own below. */
   readonly data: string
-  readonly nats?: string
   readonly token?: string
   readonly insecure: boolean
   /** Flags handed on as they are, by role. */
@@ -169,25 +167,31 @@ export class Fleet {
     })
   }
 
+  /** Every gateway has a table with every worker and a link to each. */
   async #untilServing(): Promise<void> {
     const until = Date.now() + READY_LIMIT_MS
+    const count = this.#workers.length
     for (;;) {
       const status = await this.status()
-      const waiting = notServing(status, this.#options)
+      const waiting = notServing(status, this.#gateways.length, count) ?? (await this.#unreadyGateway())
       if (waiting === undefined) return
       if (Date.now() > until) throw new CliError(`not everything became ready: ${waiting}`)
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
   }
 
+  async #unreadyGateway(): Promise<string | undefined> {
+    for (const { name, ready } of this.#gateways) {
+      const answer = await fetch(`${ready?.http}/readyz`, { signal: AbortSignal.timeout(2000) })
+      if (!answer.ok) return `${name}: ${(await answer.text()).slice(0, 200)}`
+      await answer.body?.cancel()
+    }
+    return undefined
+  }
+
   #common(id: string): string[] {
-    const { host, config, data, nats, insecure } = this.#options
-    return [
-      ...['--host', host, '--data', join(data, id)],
-      ...(config === undefined ? [] : ['--config', config]),
-      ...(nats === undefined ? [] : ['--nats', nats]),
-      ...(insecure ? ['--insecure'] : []),
-    ]
+    const { host, data, insecure } = this.#options
+    return [...['--host', host, '--data', join(data, id)], ...(insecure ? ['--insecure'] : [])]
   }
 
   #env(): Record<string, string> {
@@ -252,12 +256,15 @@ export class Fleet {
   }
 }
 
-/** What is still missing before every gateway can reach every worker; undefined when nothing is. */
-function notServing(status: FleetStatus, options: FleetOptions): string | undefined {
-  const { gateways, workers, version } = status
+/** What is still missing in the coordinator's eyes before every gateway knows every worker; undefined when nothing is. */
+function notServing(
+  { gateways, workers, version }: FleetStatus,
+  gatewayCount: number,
+  workerCount: number,
+): string | undefined {
   const usable = workers.filter(({ state }) => state === 'up')
-  if (usable.length < options.workers) return `${usable.length} of ${options.workers} workers are up`
-  if (gateways.length < options.gateways) return `${gateways.length} of ${options.gateways} gateways are registered`
+  if (usable.length < workerCount) return `${usable.length} of ${workerCount} workers are up`
+  if (gateways.length < gatewayCount) return `${gateways.length} of ${gatewayCount} gateways are registered`
   const behind = gateways.find((gateway) => gateway.tableVersion !== version)
   return behind && `${behind.id} serves table ${behind.tableVersion}, not ${version}`
 }

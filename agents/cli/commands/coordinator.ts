@@ -10,8 +10,6 @@ interface CoordinatorFlags {
   readonly port: number
   readonly data?: string
   readonly routes?: string
-  readonly config?: string
-  readonly nats?: string
   readonly token?: string
   readonly insecure: boolean
   readonly movesPerSecond?: number
@@ -25,8 +23,6 @@ export function coordinatorCommand(): Command {
     .option('--port <port>', 'HTTP port', port, 7000)
     .option('--data <dir>', 'directory for its state (nothing is kept unless given)')
     .option('--routes <file>', 'routes file to begin with, YAML or JSON')
-    .option('--config <file>', 'configuration file, YAML or JSON')
-    .option('--nats <url>', 'NATS server for the state of several coordinators')
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
@@ -43,7 +39,7 @@ async function start(flags: CoordinatorFlags) {
   requireAuthBeyondLoopback('coordinator', flags)
   await requireFreePorts(flags.host, [{ port: flags.port, who: 'the coordinator', flag: '--port' }])
   const { createCoordinator } = await import('../../coordinator/mod.js')
-  const { json: _json, insecure: _insecure, config: _config, ...rest } = flags
+  const { json: _json, insecure: _insecure, ...rest } = flags
   const coordinator = await createCoordinator({
     ...rest,
     ...(isSupervised() ? { scale: (pool: string, workers: number) => askSupervisor('scale', { pool, workers }) } : {}),

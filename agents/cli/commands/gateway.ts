@@ -1,6 +1,8 @@
 /** `sluice gateway`: one gateway in this process. */
 
+import { randomUUID } from 'node:crypto'
 import { Command, Option } from 'commander'
+import { createAdminClient } from '../admin-client.js'
 import { coordinatorFlag, integer, location, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
@@ -14,15 +16,16 @@ interface GatewayFlags {
   readonly mqttPort: number
   readonly coordinator: string
   readonly data?: string
-  readonly config?: string
-  readonly nats?: string
   readonly token?: string
   readonly insecure: boolean
   readonly http: 'auto' | 'uws' | 'node'
-  readonly threads: number
   readonly capacity: number
   readonly json: boolean
 }
+
+/** How long a drain may take after SIGTERM, and how often it is looked at, in milliseconds. */
+const DRAIN_LIMIT_MS = 30_000
+const DRAIN_POLL_MS = 100
 
 export function gatewayCommand(): Command {
   const command = new Command('gateway')
@@ -34,9 +37,6 @@ export function gatewayCommand(): Command {
     .option('--mqtt-port <port>', 'MQTT port', port, 1883)
     .addOption(coordinatorFlag())
     .option('--data <dir>', 'directory for the last table, sessions and retained messages')
-    .option('--config <file>', 'configuration file, YAML or JSON')
-    .option('--nats <url>', 'NATS server for fan-out across machines')
-    .option('--threads <n>', 'threads that share the ports', integer(1, 64), 1)
     .option('--capacity <n>', 'sessions it is meant to hold at most; 0: no stated limit', integer(0, 10_000_000), 0)
     .addOption(
       new Option('--http <server>', 'HTTP server: uws where its native part loads, else node')
@@ -63,8 +63,26 @@ async function start(flags: GatewayFlags) {
     { port: flags.mqttPort, who: `${who} (MQTT)`, flag: '--mqtt-port' },
   ])
   const { runGateway } = await import('../../../gateway/main.js')
-  const { json: _json, ...options } = flags
-  const gateway = await runGateway(options)
-  const { id, http, ws, mqtt } = gateway
-  return { ready: { id, http, ws, mqtt }, close: () => gateway.close(), drain: () => gateway.drain() }
+  const { json: _json, insecure: _insecure, http: prefer, id = `gateway-${randomUUID().slice(0, 8)}`, ...rest } = flags
+  const gateway = await runGateway({ ...rest, id, prefer })
+  return {
+    ready: { id, ...gateway.urls },
+    close: () => gateway.close(),
+    drain: () => drain(gateway, flags),
+  }
+}
+
+/** Asks the coordinator to move the devices elsewhere, and waits until they have gone or the time is up. */
+async function drain(gateway: { id: string; sessions: number }, flags: GatewayFlags): Promise<void> {
+  const path = `/v1/gateways/${encodeURIComponent(gateway.id)}/drain`
+  // With the coordinator away there is nobody to ask; the devices reconnect by themselves when this process ends.
+  const asked = await createAdminClient({ timeoutMs: 2000, ...flags })
+    .send('POST', path)
+    .then(
+      () => true,
+      () => false,
+    )
+  for (let waited = 0; asked && gateway.sessions > 0 && waited < DRAIN_LIMIT_MS; waited += DRAIN_POLL_MS) {
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
+  }
 }

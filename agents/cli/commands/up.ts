@@ -15,7 +15,6 @@ interface UpFlags extends Omit<FleetOptions, 'data' | 'extra'> {
   readonly data?: string
   readonly json: boolean
   readonly rate: number
-  readonly threads?: number
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
 }
@@ -38,10 +37,7 @@ export function upCommand(script: string): Command {
     .option('--mqtt-port <port>', 'MQTT port of the first gateway', port, 1883)
     .option('--link-port <port>', 'link port of the first worker', port, 9000)
     .option('--routes <file>', 'routes file, YAML or JSON')
-    .option('--config <file>', 'configuration file, YAML or JSON')
     .option('--data <dir>', 'directory for what must survive a restart (a temporary one unless given)')
-    .option('--nats <url>', 'NATS server for fan-out across machines and for shared state')
-    .option('--threads <n>', 'threads of each gateway', integer(1, 64))
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
@@ -62,7 +58,7 @@ async function up(flags: UpFlags, script: string): Promise<void> {
 }
 
 function fleetOptions(flags: UpFlags, data: string): FleetOptions {
-  const { json: _json, rate, threads, movesPerSecond, movesInFlight, ...rest } = flags
+  const { json: _json, rate, movesPerSecond, movesInFlight, ...rest } = flags
   const given = (flag: string, value: number | undefined) => (value === undefined ? [] : [flag, String(value)])
   const file = (path: string) => resolve(path)
   return {
@@ -70,10 +66,9 @@ function fleetOptions(flags: UpFlags, data: string): FleetOptions {
     data,
     handler: flags.handler === 'echo' ? 'echo' : file(flags.handler),
     ...(flags.routes === undefined ? {} : { routes: file(flags.routes) }),
-    ...(flags.config === undefined ? {} : { config: file(flags.config) }),
     extra: {
       coordinator: [...given('--moves-per-second', movesPerSecond), ...given('--moves-in-flight', movesInFlight)],
-      gateway: given('--threads', threads),
+      gateway: [],
       worker: [],
       device: ['--rate', String(rate)],
     },
