@@ -68,8 +68,18 @@ export interface DeviceSession {
   finish(seq: number): void
   /** The device processed every downlink frame up to `seq`. */
   deviceAcked(seq: number): void
+  /** Sends what the device has not confirmed beyond `confirmed` again: for a resumed session, once its greeting is on its way. */
+  replay(confirmed: number): void
+  /** The edge's own, kept with the session from one connection to the next. */
+  edge?: EdgeState | undefined
   /** The connection is gone; the session waits for a resume, or ends now when `final`. */
   detach(port: DevicePort, final: boolean, code: ErrorCode | 'closed'): void
+}
+
+/** What an edge keeps with a session: its subscriptions, for instance. */
+export interface EdgeState {
+  /** The session is over, connected or not. */
+  ended(): void
 }
 
 /** The device's connection, as the session core sees it. One per connection; a session may outlive several. */

@@ -9,6 +9,8 @@ import { DEFAULT_LINK_LIMITS, type LinkLimits, type LinkOwner, WorkerLink } from
 export interface LinkEvents {
   linkUp(worker: string): void
   linkDown(worker: string, hung: boolean, reason: string): void
+  load(worker: string, sessions: number): void
+  held(worker: string, change: 1 | -1): void
   workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void
 }
 
@@ -88,6 +90,14 @@ export class LinkSet implements LinkOwner {
   linkDown(link: WorkerLink, hung: boolean, reason: string): void {
     if (this.#leaving.has(link)) this.prune()
     else this.#events.linkDown(link.worker, hung, reason)
+  }
+
+  load(link: WorkerLink, sessions: number): void {
+    this.#events.load(link.worker, sessions)
+  }
+
+  held(link: WorkerLink, change: 1 | -1): void {
+    this.#events.held(link.worker, change)
   }
 
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void {

@@ -53,6 +53,10 @@ export interface LinkOwner {
   linkUp(link: WorkerLink): void
   /** `hung`: the worker was silent too long; else the connection broke. */
   linkDown(link: WorkerLink, hung: boolean, reason: string): void
+  /** The worker holds this many sessions, of all gateways. */
+  load(link: WorkerLink, sessions: number): void
+  /** A binding was given to the worker (+1), or left it (-1). */
+  held(link: WorkerLink, change: 1 | -1): void
   /** A PUBLISH of the worker for the fan-out; valid only during the call. */
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
 }
@@ -71,7 +75,7 @@ export class WorkerLink implements WorkerPort {
   #unanswered = 0
   #backoff: number
   #cancelTimer: (() => void) | undefined
-  /** Sessions that the worker has from all gateways, as it said last, plus what was attached here since. */
+  /** Sessions that the worker has from all gateways, as it said last. */
   sessions = 0
 
   constructor(worker: string, address: string, owner: LinkOwner) {
@@ -99,7 +103,7 @@ export class WorkerLink implements WorkerPort {
   attach(events: BindingEvents, attach: Attach): number {
     const number = this.#nextNumber++
     this.#bindings.set(number, events)
-    this.sessions++
+    this.#owner.held(this, 1)
     this.#add(LinkKind.ATTACH, number, packLinkControl(attach))
     return number
   }
@@ -114,7 +118,7 @@ export class WorkerLink implements WorkerPort {
   }
 
   forget(number: number): void {
-    if (this.#bindings.delete(number)) this.sessions = Math.max(0, this.sessions - 1)
+    if (this.#bindings.delete(number)) this.#owner.held(this, -1)
   }
 
   frame(number: number, bytes: Uint8Array, start: number, end: number): void {
@@ -246,7 +250,7 @@ export class WorkerLink implements WorkerPort {
         this.#add(LinkKind.PONG, 0, bytes.slice(start, end))
         break
       case LinkKind.LOAD:
-        this.sessions = readLoad(bytes, start, end).sessions
+        this.#loaded(readLoad(bytes, start, end).sessions)
     }
   }
 
@@ -261,9 +265,14 @@ export class WorkerLink implements WorkerPort {
       throw new SluiceError('conflict', `${this.address} is worker ${hello.id}, not ${this.worker}`)
     this.#up = true
     this.#backoff = this.#owner.limits.backoffMinMs
-    this.sessions = hello.sessions ?? 0
     this.#keepAlive()
     this.#owner.linkUp(this)
+    this.#loaded(hello.sessions ?? 0)
+  }
+
+  #loaded(sessions: number): void {
+    this.sessions = sessions
+    this.#owner.load(this, sessions)
   }
 
   /** A hung worker is told from a slow one by PING: the worker's SDK answers between two handler calls. */
@@ -303,8 +312,12 @@ export class WorkerLink implements WorkerPort {
     const lost = [...this.#bindings.values()]
     this.#bindings.clear()
     this.sessions = 0
-    for (const binding of lost) binding.portLost(this)
-    if (wasUp || hung) this.#owner.linkDown(this, hung, reason)
+    if (wasUp) this.#owner.linkDown(this, hung, reason)
+    for (const binding of lost) {
+      this.#owner.held(this, -1)
+      binding.portLost(this)
+    }
+    if (!wasUp && hung) this.#owner.linkDown(this, hung, reason)
   }
 
   #timer(ms: number, fn: () => void): void {

@@ -136,6 +136,12 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     this.retryWaiting()
   }
 
+  /** Links or counts changed: every binding that belongs elsewhere now is queued for a handoff. */
+  replan(): void {
+    for (const session of this.#sessions.values())
+      for (const binding of session.bindings()) if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
+  }
+
   /** A link came up, or the table changed: whoever waits for a worker tries again. */
   retryWaiting(): void {
     for (const binding of [...this.#watched]) binding.retry()

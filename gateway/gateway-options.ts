@@ -1,0 +1,48 @@
+/** What a gateway is started with. Command-line flags and configuration files end up here. */
+
+import type { MqttOptions } from './edge/mqtt/edge.js'
+import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
+import type { Clock } from './ports.js'
+
+/** The log; a pino logger fits. */
+export interface GatewayLog {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface GatewayOptions {
+  readonly id: string
+  readonly region: string
+  readonly location?: { readonly lat: number; readonly lon: number }
+  /** Address that HTTP, WebSocket and MQTT listen on. */
+  readonly host: string
+  /** HTTP and WebSocket; 0 for any free port. */
+  readonly port: number
+  /** MQTT over TCP; 0 for any free port. */
+  readonly mqttPort: number
+  /** Host name or address that devices and other gateways reach it by; `host` when absent. */
+  readonly advertise?: string
+  /** Base URL of the coordinator; without one it serves the table on disk. */
+  readonly coordinator?: string
+  /** Folder for the last good table and MQTT sessions; nothing is kept when absent. */
+  readonly data?: string
+  /** Shared secret of the fleet: control, links, peers. */
+  readonly token?: string
+  /** Which HTTP server to take. */
+  readonly prefer?: 'auto' | 'uws' | 'node'
+  /** Sessions it is meant to hold; 0 or absent: no stated limit. */
+  readonly capacity?: number
+  /** How long a session waits for its device to come back, milliseconds. */
+  readonly resumeWindowMs?: number
+  readonly mqtt?: Partial<MqttOptions>
+  readonly websocket?: Partial<WebSocketEdgeOptions>
+  readonly clock: Clock
+  readonly log: GatewayLog
+  /** 0 to 1. */
+  readonly random: () => number
+  /** Makes ids that cannot be guessed. */
+  readonly newId: () => string
+  readonly pid: number
+}

@@ -1,0 +1,348 @@
+/**
+ * One gateway: joins edges, sessions, links, fan-out and the table feed. Nothing below it knows of the others.
+ *
+ *     device ─ edge ─ session ─ binding ─ link ─ worker
+ *                └─ fan-out ─ bus ─ other gateways          feed ─ coordinator
+ */
+
+import { join } from 'node:path'
+import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, SessionView } from '../proto/control.js'
+import { FrameType, FrameView } from '../proto/frame.js'
+import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
+import { isTopicName } from '../proto/topic.js'
+import { Feed, type FeedEvents } from './control/feed.js'
+import { TableFile } from './control/table-file.js'
+import { Counters } from './counters.js'
+import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
+import { createHttpServer } from './edge/server/create-server.js'
+import type { HttpServer } from './edge/server/server.js'
+import { createWebSocketEdge } from './edge/websocket/edge.js'
+import { createFanoutCounters } from './fanout/counters.js'
+import { createFanout, type LocalFanout } from './fanout/fan-out.js'
+import { createPeerBus, type PeerBus } from './fanout/peer-bus.js'
+import type { GatewayLog, GatewayOptions } from './gateway-options.js'
+import { addGatewayApi } from './http-api.js'
+import { type LinkEvents, LinkSet } from './link/link-set.js'
+import { createMetrics } from './metrics.js'
+import { createPeerEndpoint } from './peer-endpoint.js'
+import type { Clock } from './ports.js'
+import { compileRoutes } from './route/router.js'
+import { countBindings } from './session/occupancy.js'
+import { SessionTable } from './session/session-table.js'
+import { WorkerChooser } from './worker-chooser.js'
+
+/** Where a running gateway is reached. */
+export interface GatewayUrls {
+  readonly http: string
+  readonly ws: string
+  readonly mqtt: string
+}
+
+/** Pools without slots are looked at this often, in heartbeats. */
+const EVEN_OUT_BEATS = 4
+
+/** How long a burst of links that come up is collected before sessions look whether they belong there. */
+const SETTLE_MS = 5
+
+export class Gateway implements FeedEvents, LinkEvents {
+  readonly id: string
+  readonly #options: GatewayOptions
+  readonly #clock: Clock
+  readonly #log: GatewayLog
+  readonly #counters = new Counters()
+  readonly #links: LinkSet
+  readonly #chooser: WorkerChooser
+  readonly #sessions: SessionTable
+  readonly #bus: PeerBus
+  readonly #fanout: LocalFanout
+  readonly #server: HttpServer
+  readonly #mqtt: MqttEdge
+  readonly #file: TableFile | undefined
+  readonly #view = new FrameView()
+  #feed: Feed | undefined
+  #table: RoutingTable = EMPTY_TABLE
+  #load: FleetLoad['gateways'] = {}
+  #settling: (() => void) | undefined
+  #draining = false
+  #beats = 0
+  #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
+
+  private constructor(options: GatewayOptions, server: HttpServer) {
+    this.id = options.id
+    this.#options = options
+    this.#clock = options.clock
+    this.#log = options.log
+    this.#server = server
+    const { id, clock, log, token, random } = options
+    this.#links = new LinkSet({ gateway: id, clock, events: this, ...(token === undefined ? {} : { token }) })
+    this.#chooser = new WorkerChooser(this.#links, clock, random)
+    this.#sessions = new SessionTable({
+      gateway: id,
+      region: options.region,
+      clock,
+      counters: this.#counters,
+      chooser: this.#chooser,
+      newId: options.newId,
+      suspect: (worker, event, detail) => {
+        this.#chooser.failed(worker)
+        this.#feed?.send({ t: 'link_report', worker, event, detail })
+      },
+      ...(options.resumeWindowMs === undefined ? {} : { resumeWindowMs: options.resumeWindowMs }),
+    })
+    const counters = createFanoutCounters()
+    this.#bus = createPeerBus({ id, clock, log, random, counters, ...(token === undefined ? {} : { token }) })
+    this.#fanout = createFanout({ clock, log, bus: this.#bus, counters })
+    const edge = { host: this.#sessions, fanout: this.#fanout, clock, log }
+    this.#mqtt = createMqttEdge({ ...edge, options: options.mqtt ?? {} })
+    server.websocket('/v1/connect', createWebSocketEdge({ ...edge, gatewayId: id, options: options.websocket ?? {} }))
+    this.#file = options.data === undefined ? undefined : new TableFile(join(options.data, `${id}.table`))
+  }
+
+  /**
+   * Starts a gateway: it listens, then registers with its coordinator, and serves the last good table meanwhile.
+   * @throws SluiceError `conflict` naming the port that is taken
+   */
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    const { prefer, log, clock } = options
+    const server = await createHttpServer({ log, clock, ...(prefer === undefined ? {} : { prefer }) })
+    const gateway = new Gateway(options, server)
+    gateway.#addPaths()
+    await gateway.#loadTable()
+    await gateway.#listen()
+    gateway.#register()
+    return gateway
+  }
+
+  get urls(): GatewayUrls {
+    return this.#urls
+  }
+
+  get table(): RoutingTable {
+    return this.#table
+  }
+
+  get sessions(): number {
+    return this.#sessions.size
+  }
+
+  /** Stops: no new connections, devices are told to go elsewhere, links and the feed end. */
+  async close(): Promise<void> {
+    this.#server.stopListening()
+    this.#settling?.()
+    this.#feed?.close()
+    this.#sessions.close()
+    await this.#mqtt.close()
+    await this.#fanout.close()
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    this.#links.close()
+    await this.#server.close()
+  }
+
+  useTable(table: RoutingTable): void {
+    // Everything that can fail comes before the swap.
+    const router = compileRoutes(table)
+    this.#table = table
+    this.#links.sync(table.workers)
+    this.#chooser.useTable(table)
+    this.#sessions.useTable(table, router)
+    this.#settle()
+    this.#bus.setPeers(Array.from(table.gateways.values(), ({ id, http }) => ({ id, url: http })))
+    this.#counters.tablesApplied++
+    this.#file?.save(table, this.#clock.wall()).catch((error: unknown) => {
+      this.#log.error({ err: String(error) }, 'the routing table could not be saved')
+    })
+  }
+
+  linkUp(worker: string): void {
+    this.#chooser.linked(worker, true)
+    this.#feed?.send({ t: 'link_report', worker, event: 'up' })
+    this.#sessions.retryWaiting()
+    this.#settle()
+  }
+
+  linkDown(worker: string, hung: boolean, reason: string): void {
+    this.#chooser.linked(worker, false)
+    this.#log.warn({ worker, reason }, 'link down')
+    this.#feed?.send({ t: 'link_report', worker, event: hung ? 'timeout' : 'down', detail: reason })
+  }
+
+  load(worker: string, sessions: number): void {
+    this.#chooser.reported(worker, sessions)
+  }
+
+  held(worker: string, change: 1 | -1): void {
+    this.#chooser.held(worker, change)
+  }
+
+  workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void {
+    const view = this.#view
+    if (!view.read(bytes, start, end) || view.type !== FrameType.PUBLISH || !isTopicName(view.topic())) {
+      this.#counters.badFrames++
+      this.#log.warn({ worker }, 'a PUBLISH of a worker was refused: not a PUBLISH frame with a valid topic')
+      return
+    }
+    this.#fanout.publish({
+      topic: view.topic(),
+      payload: view.payload().slice(),
+      qos: view.seq > 0 ? 1 : 0,
+      retain: false,
+      publisher: '',
+      properties: undefined,
+      at: this.#clock.wall(),
+      encoded: new Map(),
+    })
+  }
+
+  fleetLoad(load: FleetLoad): void {
+    this.#load = load.gateways
+  }
+
+  drain(order: DrainGateway): void {
+    this.#draining = order.draining
+  }
+
+  budget({ perSecond, inFlight, paused }: MoveBudget): void {
+    this.#sessions.mover.configure({ perSecond, inFlight }, paused)
+  }
+
+  answer(query: Query): unknown {
+    if (query.what === 'session' && query.device !== undefined) return this.#describe(query.device)
+    return undefined
+  }
+
+  heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'> {
+    this.#links.prune()
+    this.#reportMoves()
+    if (++this.#beats % EVEN_OUT_BEATS === 0 && this.#sessions.mover.pending === 0) this.#settle()
+    const { connects, disconnects, errors, framesUp, framesDown } = this.#counters
+    return {
+      sessions: this.#sessions.size,
+      pools: countBindings(this.#sessions.sessions()),
+      counters: { connects, disconnects, errors, framesUp, framesDown },
+      p99Ms: 0,
+    }
+  }
+
+  connected(up: boolean, detail: string): void {
+    if (up) this.#log.info({ coordinator: detail }, 'registered with the coordinator')
+    else this.#log.warn({ reason: detail }, 'the coordinator is away; serving the last table')
+  }
+
+  /** Why the gateway is not ready to take devices. */
+  unready(): string | undefined {
+    if (this.#draining) return 'draining'
+    if (this.#table.version === 0) return 'no routing table yet'
+    for (const { id, state } of this.#table.workers.values())
+      if (state === 'up' && !this.#links.get(id)?.up) return `the link to worker ${id} is not up`
+    return undefined
+  }
+
+  /** Sessions whose worker the table or a link changed are handed off; pools without slots are evened out. */
+  #settle(): void {
+    this.#settling ??= this.#clock.after(SETTLE_MS, () => {
+      this.#settling = undefined
+      this.#chooser.evenOut()
+      this.#sessions.replan()
+    })
+  }
+
+  async #listen(): Promise<void> {
+    const { host, port, mqttPort, advertise = host } = this.#options
+    const httpPort = await this.#server.listen(host, port)
+    const mqtt = await this.#mqtt.listen(host, mqttPort)
+    const name = advertise.includes(':') ? `[${advertise}]` : advertise
+    this.#urls = {
+      http: `http://${name}:${httpPort}`,
+      ws: `ws://${name}:${httpPort}/v1/connect`,
+      mqtt: `mqtt://${name}:${mqtt}`,
+    }
+  }
+
+  async #loadTable(): Promise<void> {
+    try {
+      const saved = await this.#file?.load()
+      if (saved !== undefined) this.useTable(saved.table)
+    } catch (error) {
+      this.#log.error(
+        { err: error instanceof Error ? error.message : String(error) },
+        'the saved routing table is refused',
+      )
+    }
+  }
+
+  #register(): void {
+    const { coordinator, region, location, capacity = 0, pid, newId, token, clock, random } = this.#options
+    if (coordinator === undefined) return
+    const register = { id: this.id, region, ...this.#urls, capacity, pid, incarnation: newId() }
+    this.#feed = new Feed({
+      coordinator,
+      register: location === undefined ? register : { ...register, location },
+      clock,
+      random,
+      events: this,
+      ...(token === undefined ? {} : { token }),
+    })
+  }
+
+  #addPaths(): void {
+    const metrics = createMetrics({
+      gateway: this.id,
+      counters: this.#counters,
+      more: () => ({ ...this.#fanout.counters }),
+      sessions: () => this.#sessions.size,
+      tableVersion: () => this.#table.version,
+      pendingMoves: () => this.#sessions.mover.pending,
+      links: () => this.#links.entries(),
+    })
+    const gateway = this
+    addGatewayApi(this.#server, {
+      get table() {
+        return gateway.#table
+      },
+      get load() {
+        return gateway.#load
+      },
+      unready: () => this.unready(),
+      status: () => this.#status(),
+      metrics: () => metrics.text(),
+      metricsType: metrics.contentType,
+    })
+    this.#server.websocket('/mqtt', this.#mqtt.endpoint)
+    this.#server.websocket('/v1/peer', createPeerEndpoint(this.#bus, this.#options.token))
+  }
+
+  #status(): unknown {
+    return {
+      id: this.id,
+      version: this.#table.version,
+      sessions: this.#sessions.size,
+      coordinator: this.#feed?.up === true ? 'connected' : 'away',
+      workers: [...this.#links.entries()].map(({ worker, up, sessions }) => ({ id: worker, up, sessions })),
+      bus: this.#fanout.status(),
+      moves: this.#sessions.mover.pending,
+      http: this.#server.kind,
+    }
+  }
+
+  #describe(device: string): SessionView | undefined {
+    const session = this.#sessions.find(device)
+    if (session === undefined) return undefined
+    const bindings: SessionView['bindings'] = {}
+    for (const { pool, worker, slot, epoch } of session.bindings()) bindings[pool] = { worker, slot, epoch }
+    return {
+      device,
+      session: session.id,
+      gateway: this.id,
+      protocol: session.protocol,
+      since: new Date(session.since).toISOString(),
+      attributes: { ...session.attributes.headers },
+      bindings,
+    }
+  }
+
+  #reportMoves(): void {
+    const version = this.#table.version
+    for (const [pool, { planned, done, failed, receipts }] of this.#sessions.mover.takeProgress())
+      this.#feed?.send({ t: 'move_report', version, pool, planned, done, failed, receipts })
+  }
+}
