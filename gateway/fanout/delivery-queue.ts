@@ -15,16 +15,19 @@ export interface SliceOptions {
   readonly deliveries: number
   /** Milliseconds after which a slice ends early. */
   readonly ms: number
-  /** Messages of one topic that may wait; beyond, QoS 0 is dropped and the publisher of others does the work itself. */
+  /**
+   * Deliveries of one topic that may wait, about 4 s of work; beyond, QoS 0 is dropped and the publisher of anything
+   * else does the work itself.
+   */
   readonly waitingPerTopic: number
-  /** Payload bytes of all waiting messages; same consequence. */
+  /** Bytes of all waiting messages; same consequence. */
   readonly waitingBytes: number
 }
 
 export const SLICE_OPTIONS: SliceOptions = {
   deliveries: 512,
   ms: 2,
-  waitingPerTopic: 1000,
+  waitingPerTopic: 1_000_000,
   waitingBytes: 64 * 1024 * 1024,
 }
 
@@ -42,6 +45,42 @@ interface Job extends Recipients {
   directAt: number
   chosenAt: number
 }
+
+/** The messages of one topic that wait, the one in work first. */
+class TopicQueue {
+  readonly #jobs: Job[] = []
+  #head = 0
+  /** Deliveries that are not made yet, whole messages counted. */
+  deliveries = 0
+
+  get length(): number {
+    return this.#jobs.length - this.#head
+  }
+
+  get first(): Job {
+    return this.#jobs[this.#head] as Job
+  }
+
+  push(job: Job): void {
+    this.#jobs.push(job)
+    this.deliveries += sizeOf(job)
+  }
+
+  /** Takes the first one off. An index instead of shift(), which moves the whole array. */
+  shift(): Job {
+    const job = this.first
+    this.deliveries -= sizeOf(job)
+    this.#head++
+    if (this.#head >= 1024 && this.#head * 2 > this.#jobs.length) {
+      this.#jobs.splice(0, this.#head)
+      this.#head = 0
+    }
+    return job
+  }
+}
+
+/** What a waiting message weighs besides its payload. */
+const OVERHEAD = 256
 
 /** Deliveries between two looks at the clock. */
 const STRIDE = 256
@@ -63,7 +102,7 @@ export class DeliveryQueue {
   readonly #port: DeliveryPort
   readonly #options: SliceOptions
   /** Waiting jobs by topic, the first of each in work. Topics take turns in the order of the Map. */
-  readonly #waiting = new Map<string, Job[]>()
+  readonly #waiting = new Map<string, TopicQueue>()
   #waitingBytes = 0
   /** Deliveries made at once since the last slice. */
   #spent = 0
@@ -84,7 +123,7 @@ export class DeliveryQueue {
       this.#run(jobOf(message, to), Number.POSITIVE_INFINITY)
       return count
     }
-    if (!this.#makeRoom(message, queue)) return 0
+    if (!this.#makeRoom(message, count, queue)) return 0
     this.#enqueue(jobOf(message, to))
     return count
   }
@@ -96,40 +135,45 @@ export class DeliveryQueue {
 
   #enqueue(job: Job): void {
     const { topic, payload } = job.message
-    const queue = this.#waiting.get(topic)
-    if (queue === undefined) this.#waiting.set(topic, [job])
-    else queue.push(job)
-    this.#waitingBytes += payload.length
+    let queue = this.#waiting.get(topic)
+    if (queue === undefined) {
+      queue = new TopicQueue()
+      this.#waiting.set(topic, queue)
+    }
+    queue.push(job)
+    this.#waitingBytes += payload.length + OVERHEAD
     this.#port.counters.sliced++
     this.#port.counters.queued++
     this.#schedule()
   }
 
   /** Keeps the bounds. Fire and forget is dropped; for the rest whoever publishes pays, and nothing is lost. */
-  #makeRoom(message: Message, queue: Job[] | undefined): boolean {
+  #makeRoom(message: Message, count: number, queue: TopicQueue | undefined): boolean {
     const { waitingPerTopic, waitingBytes } = this.#options
-    const many = queue !== undefined && queue.length >= waitingPerTopic
-    if (!many && this.#waitingBytes + message.payload.length <= waitingBytes) return true
+    const bytes = message.payload.length + OVERHEAD
+    const many = queue !== undefined && queue.deliveries + count > waitingPerTopic
+    if (!many && this.#waitingBytes + bytes <= waitingBytes) return true
     if (message.qos === 0) {
       this.#port.counters.droppedBacklog++
       return false
     }
-    if (many) this.#flushTopic(message.topic, waitingPerTopic - 1)
-    if (this.#waitingBytes + message.payload.length > waitingBytes) this.flush()
+    if (many) this.#flushTopic(message.topic, waitingPerTopic - count)
+    if (this.#waitingBytes + bytes > waitingBytes) this.flush()
     return true
   }
 
+  /** Works a topic off until at most this many deliveries wait. */
   #flushTopic(topic: string, down: number): void {
     const queue = this.#waiting.get(topic)
-    while (queue !== undefined && queue.length > down) {
-      this.#run(queue[0] as Job, Number.POSITIVE_INFINITY)
+    while (queue !== undefined && queue.length > 0 && queue.deliveries > down) {
+      this.#run(queue.first, Number.POSITIVE_INFINITY)
       this.#finishHead(topic, queue)
     }
   }
 
-  #finishHead(topic: string, queue: Job[]): void {
-    const done = queue.shift() as Job
-    this.#waitingBytes -= done.message.payload.length
+  #finishHead(topic: string, queue: TopicQueue): void {
+    const done = queue.shift()
+    this.#waitingBytes -= done.message.payload.length + OVERHEAD
     this.#port.counters.queued--
     if (queue.length === 0) this.#waiting.delete(topic)
   }
@@ -150,7 +194,7 @@ export class DeliveryQueue {
       const next = this.#waiting.entries().next()
       if (next.done) break
       const [topic, queue] = next.value
-      const job = queue[0] as Job
+      const job = queue.first
       left -= this.#run(job, Math.min(left, STRIDE))
       if (isDone(job)) this.#finishHead(topic, queue)
       if (queue.length === 0) continue
