@@ -168,7 +168,11 @@ export interface MoveBudget {
   paused: boolean
 }
 
-/** Progress and receipts of the moves that a table caused on one gateway; sent while they run and when they end. */
+/**
+ * Progress and receipts of the moves that a table caused on one gateway; sent while they run and when they end.
+ * The numbers are what happened since the last report; `planned` is below 0 when moves were called off. `version` is the
+ * table that the gateway serves.
+ */
 export interface MoveReport {
   t: 'move_report'
   version: number

@@ -6,9 +6,9 @@
  * their new owner: varint owner + 1 (0: nobody), varint count, then the gap to the previous slot of the group each.
  */
 
+import { malformed } from './fields.js'
 import { SLOTS } from './hash.js'
 import { UNOWNED } from './table.js'
-import { malformed } from './table-fields.js'
 
 /** How the members of a pool changed: indexes that go (in the old list), then ids that come (index in the new list). */
 export interface MemberEdits {

@@ -5,6 +5,7 @@
 
 import { packControl, unpackControl } from './control.js'
 import { SluiceError } from './errors.js'
+import { malformed, readBytes, readCount, readList, readNumber, readObject, readText } from './fields.js'
 import {
   applySlotDelta,
   editMembers,
@@ -15,20 +16,7 @@ import {
   unpackSlots,
 } from './slot-delta.js'
 import type { GatewayEntry, Pool, Route, RoutingTable, WorkerEntry } from './table.js'
-import {
-  malformed,
-  readBytes,
-  readCount,
-  readGateway,
-  readKey,
-  readList,
-  readNumber,
-  readObject,
-  readPolicy,
-  readRoute,
-  readText,
-  readWorker,
-} from './table-fields.js'
+import { readGateway, readKey, readPolicy, readRoute, readWorker } from './table-fields.js'
 
 /** Number of the packed form; a reader refuses another one. */
 const FORMAT = 1

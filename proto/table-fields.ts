@@ -1,6 +1,6 @@
 /** Reads the parts of a packed routing table. Everything here may be hostile: each field is checked and bounded. */
 
-import { SluiceError } from './errors.js'
+import { MAX_TEXT, malformed, readChoice, readList, readNumber, readObject, readText } from './fields.js'
 import {
   type AffinityKey,
   type GatewayEntry,
@@ -13,62 +13,6 @@ import {
   type WorkerEntry,
   type WorkerState,
 } from './table.js'
-
-/** Longest id of a worker, gateway, pool or route, in characters. */
-export const MAX_ID = 256
-/** Longest URL, header condition or key in a table, in characters. */
-export const MAX_TEXT = 4096
-
-type Fields = Readonly<Record<string, unknown>>
-
-/** Throws the error that every malformed table ends with; `path` names the part. */
-export function malformed(path: string, wanted: string): never {
-  throw new SluiceError('bad_request', `packed table: ${path} is not ${wanted}`, { path })
-}
-
-/** @throws SluiceError `bad_request` unless `value` is a plain record. */
-export function readObject(value: unknown, path: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) {
-    malformed(path, 'a record')
-  }
-  return value as Fields
-}
-
-/** @throws SluiceError `bad_request` unless `value` is an array of at most `max` entries. */
-export function readList(value: unknown, path: string, max: number): readonly unknown[] {
-  if (!Array.isArray(value) || value.length > max) malformed(path, `a list of at most ${max}`)
-  return value
-}
-
-/** @throws SluiceError `bad_request` unless `value` is a string of at most `max` characters. */
-export function readText(value: unknown, path: string, max = MAX_ID): string {
-  if (typeof value !== 'string' || value.length > max) malformed(path, `a text of at most ${max} characters`)
-  return value
-}
-
-/** @throws SluiceError `bad_request` unless `value` is a finite number in `[min, max]`. */
-export function readNumber(value: unknown, path: string, min: number, max: number): number {
-  if (typeof value !== 'number' || !(value >= min && value <= max)) malformed(path, `a number from ${min} to ${max}`)
-  return value
-}
-
-/** @throws SluiceError `bad_request` unless `value` is a whole number in `[min, max]`. */
-export function readCount(value: unknown, path: string, min: number, max: number): number {
-  const number = readNumber(value, path, min, max)
-  if (!Number.isInteger(number)) malformed(path, 'a whole number')
-  return number
-}
-
-/** @throws SluiceError `bad_request` unless `value` is a byte string. */
-export function readBytes(value: unknown, path: string): Uint8Array {
-  if (!(value instanceof Uint8Array)) malformed(path, 'a byte string')
-  return value
-}
-
-function readChoice<T extends string>(value: unknown, path: string, choices: readonly T[]): T {
-  if (!choices.includes(value as T)) malformed(path, `one of ${choices.join(', ')}`)
-  return value as T
-}
 
 /** @throws SluiceError `bad_request` */
 export function readPolicy(value: unknown, path: string): Policy {
@@ -105,7 +49,7 @@ function readMatch(value: unknown, path: string): RouteMatch {
   const match: { -readonly [K in keyof RouteMatch]: RouteMatch[K] } = {}
   if (fields.topic !== undefined) match.topic = readText(fields.topic, `${path}.topic`, 65535)
   if (fields.type !== undefined) match.type = readChoice(fields.type, `${path}.type`, ['data', 'publish'])
-  for (const name of ['protocol', 'region', 'device'] as const) {
+  for (const name of ['protocol', 'region', 'gateway', 'device'] as const) {
     if (fields[name] !== undefined) match[name] = readTextMatch(fields[name], `${path}.${name}`)
   }
   if (fields.headers !== undefined) match.headers = readHeaders(fields.headers, `${path}.headers`)
@@ -144,7 +88,8 @@ export function readWorker(value: unknown, path: string): WorkerEntry {
   }
 }
 
-function readLocation(value: unknown, path: string): { lat: number; lon: number } {
+/** @throws SluiceError `bad_request` */
+export function readLocation(value: unknown, path: string): { lat: number; lon: number } {
   const fields = readObject(value, path)
   return {
     lat: readNumber(fields.lat, `${path}.lat`, -90, 90),

@@ -1,0 +1,404 @@
+/**
+ * The coordinator without its sockets: messages of gateways and workers go in, tables and answers come out.
+ * `control-server.ts` brings the connections, `api/` the people.
+ */
+
+import type {
+  FromCoordinator,
+  GatewayHeartbeat,
+  LinkReport,
+  MoveReport,
+  RegisterGateway,
+  RegisterWorker,
+  ToCoordinator,
+} from '../../proto/control.js'
+import { EMPTY_TABLE, type Pool, type RoutingTable } from '../../proto/table.js'
+import type { Clock, Log } from './clock.js'
+import { DrainWatch } from './drain-watch.js'
+import { EventHub } from './event-hub.js'
+import type { Feed } from './feed.js'
+import { Fleet, type Intents } from './fleet.js'
+import { LoadBook } from './load-book.js'
+import type { MembershipTimes, Transition } from './membership.js'
+import { BudgetSplitter } from './move-budget.js'
+import { Moves } from './moves.js'
+import { Outliers } from './outliers.js'
+import { Publisher } from './publisher.js'
+import { Queries } from './queries.js'
+import { Rebalancer } from './rebalancer.js'
+import { buildTable, type RouteSpec } from './table-builder.js'
+
+/** Registered members heartbeat at this interval. */
+export const HEARTBEAT_MS = 500
+/** Facts are looked at this often; closed connections and link reports are looked at when they come. */
+const TICK_MS = 100
+
+/** One registered connection, as the control plane sees it. */
+export interface Peer {
+  send(message: FromCoordinator): void
+  /** Tells why, then closes. */
+  refuse(code: string, message: string): void
+}
+
+/** What the control plane does with a connection's later messages. */
+export interface PeerPort {
+  message(message: Exclude<ToCoordinator, RegisterWorker | RegisterGateway>): void
+  /** @param left the peer closed in order, it did not just vanish */
+  closed(left: boolean): void
+}
+
+interface GatewayPeer {
+  readonly peer: Peer
+  readonly feed: Feed
+  /** When its last heartbeat came. */
+  heardAt: number
+}
+
+/** What the control plane is built from. */
+export interface ControlPlaneOptions {
+  /** Name of this coordinator, told to those who register. */
+  readonly id: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly spec: RouteSpec
+  readonly intents: Intents
+  /** The last table before a restart. */
+  readonly table?: RoutingTable
+  readonly times?: MembershipTimes
+  /** Called after each new table, to keep it. */
+  readonly onTable: (table: RoutingTable) => void
+}
+
+/** Joins membership, placement and the feeds. */
+export class ControlPlane {
+  readonly fleet: Fleet
+  readonly loads = new LoadBook()
+  readonly moves = new Moves()
+  readonly events: EventHub
+  readonly publisher: Publisher
+  readonly budget: BudgetSplitter
+  readonly #options: ControlPlaneOptions
+  readonly #clock: Clock
+  readonly #queries: Queries
+  readonly #rebalancer = new Rebalancer()
+  readonly #outliers = new Outliers()
+  readonly #drains = new DrainWatch()
+  readonly #workers = new Map<string, Peer>()
+  readonly #gateways = new Map<string, GatewayPeer>()
+  /** Pools that the rebalancer changed, for the next build. */
+  #rebalanced: Pool[] = []
+  #spec: RouteSpec
+  #cause = 'start'
+  #cancelTick: (() => void) | undefined
+  /** Gateways that registered here before: a version that they name is one of ours. */
+  readonly #met = new Set<string>()
+  #sentLoads = ''
+  #seenLoads = -1
+
+  constructor(options: ControlPlaneOptions) {
+    const { clock, log } = options
+    this.#options = options
+    this.#clock = clock
+    this.#spec = options.spec
+    this.fleet = new Fleet(options.intents, options.times)
+    this.events = new EventHub(() => clock.wall())
+    this.#queries = new Queries(clock)
+    this.budget = new BudgetSplitter((gateway, message) => this.#gateways.get(gateway)?.peer.send(message))
+    this.publisher = new Publisher({
+      clock,
+      log,
+      table: options.table ?? EMPTY_TABLE,
+      build: (previous) => this.preview(this.#spec, previous),
+      onPublished: (table, previous) => this.#published(table, previous),
+    })
+    if (options.table !== undefined) this.fleet.restore(options.table, clock.now())
+    this.fleet.poll(clock.now())
+    this.publisher.publish()
+    this.#tickLater()
+  }
+
+  get table(): RoutingTable {
+    return this.publisher.table
+  }
+
+  /** The routes and pools that are in force. */
+  get spec(): RouteSpec {
+    return this.#spec
+  }
+
+  /** Gateways with a connection now. */
+  get connectedGateways(): string[] {
+    return [...this.#gateways.keys()]
+  }
+
+  isConnected(id: string): boolean {
+    return this.#workers.has(id) || this.#gateways.has(id)
+  }
+
+  /** The table that these routes would lead to now. Changes nothing. */
+  preview(spec: RouteSpec, previous: RoutingTable = this.table): RoutingTable {
+    const pools = new Map(previous.pools)
+    for (const pool of this.#rebalanced) if (pools.has(pool.name)) pools.set(pool.name, pool)
+    const workers = this.fleet.workerEntries(this.#outliers.ejected)
+    const load = (pool: string): Uint32Array | undefined => this.loads.slotLoad(pool)
+    return buildTable({ ...previous, pools }, spec, workers, this.fleet.gatewayEntries(), load)
+  }
+
+  /** Puts other routes in force, at once. @returns the table that carries them */
+  setSpec(spec: RouteSpec, cause: string): RoutingTable {
+    const before = this.#spec
+    this.#spec = spec
+    this.#cause = cause
+    try {
+      return this.publisher.publish()
+    } catch (error) {
+      this.#spec = before
+      throw error
+    }
+  }
+
+  /** People decided something about a worker or gateway (`fleet.intents`): it shows in the next table. */
+  intentsChanged(cause: string): void {
+    this.#cause = cause
+    this.publisher.changed()
+  }
+
+  /** Sends to a gateway that is connected; nothing otherwise. */
+  sendToGateway(id: string, message: FromCoordinator): void {
+    this.#gateways.get(id)?.peer.send(message)
+  }
+
+  /** Asks one gateway. @throws SluiceError `unavailable` */
+  ask(gateway: string, what: Parameters<Queries['ask']>[2], deadlineMs: number): Promise<unknown> {
+    return this.#queries.ask(gateway, (query) => this.sendToGateway(gateway, query), what, deadlineMs)
+  }
+
+  registerWorker(registration: RegisterWorker, peer: Peer): PeerPort {
+    const { id } = registration
+    this.#replace(this.#workers.get(id), 'worker', id)
+    this.#workers.set(id, peer)
+    this.fleet.registerWorker(registration, this.#clock.now())
+    peer.send({ t: 'registered', id, coordinator: this.#options.id, heartbeatMs: HEARTBEAT_MS })
+    this.#look()
+    // Weight, pool or link may differ from what it registered with before.
+    this.publisher.changed()
+    return {
+      message: (message) => {
+        if (this.#workers.get(id) === peer) this.#fromWorker(id, message)
+      },
+      closed: (left) => {
+        if (this.#workers.get(id) !== peer) return
+        this.#workers.delete(id)
+        this.fleet.workerMembership.closed(id, left, this.#clock.now())
+        this.#look()
+      },
+    }
+  }
+
+  registerGateway(registration: RegisterGateway, peer: Peer): PeerPort {
+    const { id, tableVersion } = registration
+    const known = this.#gateways.get(id)
+    this.#replace(known?.peer, 'gateway', id)
+    if (known !== undefined) this.publisher.detach(id, known.feed)
+    this.fleet.registerGateway(registration, this.#clock.now())
+    peer.send({ t: 'registered', id, coordinator: this.#options.id, heartbeatMs: HEARTBEAT_MS })
+    this.#reconcile(id, tableVersion)
+    const feed = this.publisher.attach(id, tableVersion, (message) => peer.send(message))
+    const gateway = { peer, feed, heardAt: 0 }
+    this.#gateways.set(id, gateway)
+    this.budget.share(this.connectedGateways)
+    if (this.fleet.intents.drainingGateways.has(id)) peer.send({ t: 'drain_gateway', draining: true, windowMs: 0 })
+    this.#look()
+    this.publisher.changed()
+    return {
+      message: (message) => {
+        if (this.#gateways.get(id) === gateway) this.#fromGateway(id, gateway, message)
+      },
+      closed: (left) => {
+        if (this.#gateways.get(id) === gateway) this.#gatewayClosed(id, gateway, left)
+      },
+    }
+  }
+
+  close(): void {
+    this.#cancelTick?.()
+    this.publisher.close()
+    this.#queries.abandon()
+  }
+
+  /** A second registration with the same id goes before the first: the first may be a connection that is dead already. */
+  #replace(peer: Peer | undefined, kind: string, id: string): void {
+    if (peer === undefined) return
+    this.#options.log.warn(
+      { [kind]: id },
+      `another ${kind} registered with the same id; the earlier connection is closed`,
+    )
+    peer.refuse('conflict', `another connection registered as ${kind} ${id}`)
+  }
+
+  /** A gateway may serve a table from a coordinator that lost its memory: ours must be above it, and know the fleet first. */
+  #reconcile(id: string, serving: number): void {
+    const { version } = this.table
+    const known = this.#options.table !== undefined || this.#met.has(id)
+    this.#met.add(id)
+    if (serving === 0 || serving < version || (serving === version && known)) return
+    if (this.#options.table === undefined) this.publisher.hold(this.#clock.now() + RELEARN_MS)
+    this.publisher.outnumber(serving)
+  }
+
+  #gatewayClosed(id: string, gateway: GatewayPeer, left: boolean): void {
+    this.#gateways.delete(id)
+    this.publisher.detach(id, gateway.feed)
+    this.#queries.abandon(id)
+    this.fleet.gatewayMembership.closed(id, left, this.#clock.now())
+    this.budget.share(this.connectedGateways)
+    this.#look()
+  }
+
+  #fromWorker(id: string, message: Exclude<ToCoordinator, RegisterWorker | RegisterGateway>): void {
+    const worker = this.fleet.workers.get(id)
+    if (worker === undefined) return
+    this.fleet.workerMembership.heard(id, this.#clock.now())
+    if (message.t === 'worker_heartbeat') {
+      worker.sessions = message.sessions
+      worker.lagMs = message.lagMs
+    } else if (message.t === 'drain') {
+      // A worker asks for itself alone, whatever id it names.
+      worker.leaving = true
+      this.intentsChanged(`worker ${id} asked to be drained`)
+    } else {
+      this.#options.log.warn({ worker: id, message: message.t }, 'a worker sent a message that only gateways send')
+    }
+  }
+
+  #fromGateway(
+    id: string,
+    gateway: GatewayPeer,
+    message: Exclude<ToCoordinator, RegisterWorker | RegisterGateway>,
+  ): void {
+    const now = this.#clock.now()
+    this.fleet.gatewayMembership.heard(id, now)
+    this.fleet.workerMembership.witnessHeard(id, now)
+    if (message.t === 'gateway_heartbeat') this.#heartbeat(id, gateway, message, now)
+    else if (message.t === 'link_report') this.#linkReport(id, message, now)
+    else if (message.t === 'ack') this.#acked(id, gateway, message.version, now)
+    else if (message.t === 'nack') {
+      gateway.feed.nacked(message, this.#clock.wall())
+      const { version, code, message: reason } = message
+      this.#options.log.warn({ gateway: id, version, code, reason }, 'a gateway refused a routing table')
+      this.events.emit('table_nack', { gateway: id, version, code, message: reason })
+    } else if (message.t === 'answer') this.#queries.answered(id, message.id, message.body)
+    else if (message.t === 'move_report') this.#moveReport(id, message)
+    else if (message.t === 'drain') {
+      this.fleet.intents.drainingGateways.add(id)
+      this.intentsChanged(`gateway ${id} asked to be drained`)
+    }
+  }
+
+  #heartbeat(id: string, gateway: GatewayPeer, message: GatewayHeartbeat, now: number): void {
+    gateway.heardAt = now
+    this.loads.record(id, message)
+  }
+
+  #acked(id: string, gateway: GatewayPeer, version: number, now: number): void {
+    gateway.feed.acked(version, now)
+    this.events.emit('table_ack', { gateway: id, version })
+  }
+
+  #linkReport(gateway: string, report: LinkReport, now: number): void {
+    const { worker, event, detail } = report
+    if (event !== 'refused') this.fleet.workerMembership.link(gateway, worker, event === 'up', now)
+    this.#outliers.report(worker, event, now)
+    if (event !== 'up')
+      this.events.emit('link', { gateway, worker, event, ...(detail === undefined ? {} : { detail }) })
+    this.#look()
+  }
+
+  #moveReport(gateway: string, report: MoveReport): void {
+    const { receipts, ...move } = this.moves.report(gateway, report, this.#clock.wall())
+    this.events.emit('move', { ...move, gateway, receipts: receipts.length })
+  }
+
+  #tickLater(): void {
+    this.#cancelTick = this.#clock.after(TICK_MS, () => {
+      this.#look()
+      this.#balance()
+      this.#tellDrained()
+      this.#tellLoads()
+      this.#tickLater()
+    })
+  }
+
+  /** Looks who came and who is gone; the table follows. */
+  #look(): void {
+    const now = this.#clock.now()
+    const { workers, gateways } = this.fleet.poll(now)
+    for (const transition of workers) this.#transition('worker', transition)
+    for (const transition of gateways) {
+      this.#transition('gateway', transition)
+      if (transition.to !== 'gone') continue
+      this.loads.forget(transition.id)
+      this.moves.forget(transition.id, this.#clock.wall())
+    }
+    const ejected = this.#outliers.judge(this.table, (id) => this.fleet.workerMembership.unreachable(id), now)
+    for (const { id, ejected: out, reason } of ejected) {
+      this.events.emit(out ? 'worker_ejected' : 'worker_returned', { worker: id, reason })
+      this.#cause = `worker ${id} ${out ? 'ejected' : 'returned'}: ${reason}`
+    }
+    if (workers.length + gateways.length + ejected.length > 0) this.publisher.changed()
+  }
+
+  #transition(kind: 'worker' | 'gateway', { id, from, to, reason }: Transition): void {
+    this.#options.log.info({ [kind]: id, from, to, reason }, `${kind} ${id} is ${to}: ${reason}`)
+    this.events.emit(`${kind}_${to}`, { [kind]: id, from, reason })
+    if (to === 'gone' || to === 'up') this.#cause = `${kind} ${id} is ${to}: ${reason}`
+    // Whoever is gone may still be connected, stopped or cut off; it may come back.
+  }
+
+  #balance(): void {
+    if (this.loads.revision === this.#seenLoads || this.publisher.held) return
+    this.#seenLoads = this.loads.revision
+    const pools = this.#rebalancer.due(this.table, (pool) => this.loads.slotLoad(pool), this.#clock.now())
+    if (pools.length === 0) return
+    this.#rebalanced = pools
+    this.#cause = `sessions of pool ${pools.map(({ name }) => name).join(', ')} were uneven`
+    this.publisher.changed()
+  }
+
+  #tellDrained(): void {
+    const gateways = [...this.#gateways.values()]
+    const draining = [...this.fleet.workers.values()]
+      .filter((worker) => this.fleet.isDraining(worker))
+      .map(({ id }) => id)
+    for (const id of this.#drains.finished(draining, this.table, gateways, this.loads)) {
+      this.#workers.get(id)?.send({ t: 'drained', id })
+      this.events.emit('worker_drained', { worker: id })
+    }
+  }
+
+  /** Gateways answer `nearest` themselves; for that they know how full the others are. */
+  #tellLoads(): void {
+    const gateways: Record<string, number> = {}
+    for (const id of this.fleet.gateways.keys()) gateways[id] = this.loads.sessionsOf(id)
+    const text = JSON.stringify(gateways)
+    if (text === this.#sentLoads) return
+    this.#sentLoads = text
+    for (const { peer } of this.#gateways.values()) peer.send({ t: 'fleet_load', gateways })
+  }
+
+  #published(table: RoutingTable, previous: RoutingTable): void {
+    const now = this.#clock.now()
+    this.moves.cause(table.version, this.#cause)
+    for (const pool of table.pools.values()) {
+      if (previous.pools.get(pool.name)?.slots !== pool.slots) this.#rebalancer.touched(pool.name, now)
+    }
+    this.#rebalanced = []
+    this.#drains.published(table)
+    this.#options.log.info({ version: table.version, cause: this.#cause }, 'new routing table')
+    this.events.emit('table', { version: table.version, cause: this.#cause, workers: table.workers.size })
+    this.#options.onTable(table)
+  }
+}
+
+/** How long a coordinator without memory lets a fleet with a newer table register before it sends one of its own. */
+const RELEARN_MS = 3000
