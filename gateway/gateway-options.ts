@@ -1,6 +1,6 @@
 /** What a gateway is started with. Command-line flags and configuration files end up here. */
 
-import type { MqttOptions } from './edge/mqtt/edge.js'
+import type { MqttOptions } from './edge/mqtt/options.js'
 import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
 import type { Clock } from './ports.js'
 

@@ -7,16 +7,16 @@
 
 import { join } from 'node:path'
 import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, SessionView } from '../proto/control.js'
+import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
 import { isTopicName } from '../proto/topic.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
-import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createHttpServer } from './edge/server/create-server.js'
 import type { HttpServer } from './edge/server/server.js'
-import { createWebSocketEdge } from './edge/websocket/edge.js'
+import { CONNECT_PATH, createEdgeRooms, createWebSocketEdge, type WebSocketEdge } from './edge/websocket/edge.js'
 import { createFanoutCounters } from './fanout/counters.js'
 import { createFanout, type LocalFanout } from './fanout/fan-out.js'
 import { createPeerBus, type PeerBus } from './fanout/peer-bus.js'
@@ -56,7 +56,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #bus: PeerBus
   readonly #fanout: LocalFanout
   readonly #server: HttpServer
-  readonly #mqtt: MqttEdge
+  readonly #webSocket: WebSocketEdge
   readonly #file: TableFile | undefined
   readonly #view = new FrameView()
   #feed: Feed | undefined
@@ -91,10 +91,23 @@ export class Gateway implements FeedEvents, LinkEvents {
     })
     const counters = createFanoutCounters()
     this.#bus = createPeerBus({ id, clock, log, random, counters, ...(token === undefined ? {} : { token }) })
-    this.#fanout = createFanout({ clock, log, bus: this.#bus, counters })
+    this.#fanout = createFanout({
+      clock,
+      log,
+      bus: this.#bus,
+      counters,
+      native: createEdgeRooms(server),
+    })
     const edge = { host: this.#sessions, fanout: this.#fanout, clock, log }
-    this.#mqtt = createMqttEdge({ ...edge, options: options.mqtt ?? {} })
-    server.websocket('/v1/connect', createWebSocketEdge({ ...edge, gatewayId: id, options: options.websocket ?? {} }))
+    this.#webSocket = createWebSocketEdge({
+      ...edge,
+      gatewayId: id,
+      admit: () => this.#admit(),
+      disconnected: (subscriber) => this.#fanout.disconnected(subscriber),
+      random,
+      options: options.websocket ?? {},
+    })
+    server.websocket(CONNECT_PATH, this.#webSocket)
     this.#file = options.data === undefined ? undefined : new TableFile(join(options.data, `${id}.table`))
   }
 
@@ -131,7 +144,6 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#settling?.()
     this.#feed?.close()
     this.#sessions.close()
-    await this.#mqtt.close()
     await this.#fanout.close()
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#links.close()
@@ -237,6 +249,11 @@ export class Gateway implements FeedEvents, LinkEvents {
     return undefined
   }
 
+  /** @throws SluiceError `draining` */
+  #admit(): void {
+    if (this.#draining) throw new SluiceError('draining', undefined, { retryAfterMs: 1000 })
+  }
+
   /** Sessions whose worker the table or a link changed are handed off; pools without slots are evened out. */
   #settle(): void {
     this.#settling ??= this.#clock.after(SETTLE_MS, () => {
@@ -249,7 +266,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   async #listen(): Promise<void> {
     const { host, port, mqttPort, advertise = host } = this.#options
     const httpPort = await this.#server.listen(host, port)
-    const mqtt = await this.#mqtt.listen(host, mqttPort)
+    const mqtt = mqttPort
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
     this.#urls = {
       http: `http://${name}:${httpPort}`,
@@ -307,7 +324,6 @@ export class Gateway implements FeedEvents, LinkEvents {
       metrics: () => metrics.text(),
       metricsType: metrics.contentType,
     })
-    this.#server.websocket('/mqtt', this.#mqtt.endpoint)
     this.#server.websocket('/v1/peer', createPeerEndpoint(this.#bus, this.#options.token))
   }
 

@@ -1,10 +1,8 @@
 /** What a gateway answers over HTTP besides its WebSocket paths: health, metrics, the nearest gateways. */
 
 import type { FleetLoad } from '../proto/control.js'
-import { ERRORS, SluiceError } from '../proto/errors.js'
-import { nearestGateways } from '../proto/nearest.js'
 import type { RoutingTable } from '../proto/table.js'
-import { type HttpAnswer, type HttpHandler, type HttpServer, json, text } from './edge/server/server.js'
+import { type HttpServer, json, text } from './edge/server/server.js'
 
 /** What the API reads. */
 export interface GatewayView {
@@ -26,21 +24,4 @@ export function addGatewayApi(server: HttpServer, view: GatewayView): void {
   })
   server.route('GET', '/metrics', async () => text(200, await view.metrics(), view.metricsType))
   server.route('GET', '/v1/status', () => json(200, view.status()))
-  server.route(
-    'GET',
-    '/v1/nearest',
-    guarded(({ query }) => json(200, nearestGateways(view.table.gateways.values(), view.load, query))),
-  )
-}
-
-/** Errors of the table become answers; anything else is a defect and left to the server. */
-function guarded(handler: (request: Parameters<HttpHandler>[0]) => HttpAnswer): HttpHandler {
-  return (request) => {
-    try {
-      return handler(request)
-    } catch (error) {
-      if (!(error instanceof SluiceError)) throw error
-      return json(ERRORS[error.code].status, error.toJSON())
-    }
-  }
 }

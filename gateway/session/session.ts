@@ -4,7 +4,14 @@ import type { ErrorCode } from '../../proto/errors.js'
 import { encodeFrame, FrameType, type FrameView } from '../../proto/frame.js'
 import type { Attach, CloseBinding } from '../../proto/link.js'
 import type { Counters } from '../counters.js'
-import { type DevicePort, type DeviceSession, type OpenSession, type Protocol, Relay } from '../ports.js'
+import {
+  type DevicePort,
+  type DeviceSession,
+  type EdgeState,
+  type OpenSession,
+  type Protocol,
+  Relay,
+} from '../ports.js'
 import type { Binding, BindingSession } from './binding.js'
 import { DownlinkWindow } from './downlink-window.js'
 import type { SessionAttributes, SessionRoutes } from './routes.js'
@@ -53,6 +60,8 @@ export class Session implements DeviceSession, BindingSession {
   #resumed = false
   #closed = false
   routes: SessionRoutes
+  /** The edge's own; see {@link DeviceSession.edge}. */
+  edge: EdgeState | undefined
   /** The binding of the pool that DATA goes to; the others are rare and live in {@link others}. */
   primary: Binding | undefined
   /** By pool, or pool and slot where the affinity key depends on the topic. Made with the first one. */
@@ -71,6 +80,7 @@ export class Session implements DeviceSession, BindingSession {
     this.protocol = request.protocol
     this.attributes = attributes
     this.since = since
+    this.edge = undefined
     this.routes = owner.routesFor(attributes)
   }
 
@@ -216,6 +226,8 @@ export class Session implements DeviceSession, BindingSession {
     this.#port = undefined
     this.#owner.ended(this)
     port?.end(reason.code as ErrorCode | 'closed', reason.message ?? '')
+    this.edge?.ended()
+    this.edge = undefined
   }
 
   /** Asks the device to go; the session stays until its connection does. */
