@@ -1,27 +1,11 @@
 #!/usr/bin/env node
-/** The command line: one file per command in `commands/`, joined here. */
+/** The command line's process: arguments in, exit code out. */
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { Command, CommanderError } from 'commander'
+import { CommanderError } from 'commander'
 import { CliError, describeError, ExitCode } from './cli-error.js'
-import { completionCommand } from './commands/completion.js'
-import { coordinatorCommand } from './commands/coordinator.js'
-import { deviceCommand } from './commands/device.js'
-import { explainCommand } from './commands/explain.js'
-import { gatewayCommand } from './commands/gateway.js'
-import { gatewaysCommand } from './commands/gateways.js'
-import { movesCommand } from './commands/moves.js'
-import { routesCommand } from './commands/routes.js'
-import { scaleCommand } from './commands/scale.js'
-import { sessionsCommand } from './commands/sessions.js'
-import { statusCommand } from './commands/status.js'
-import { topCommand } from './commands/top.js'
-import { upCommand } from './commands/up.js'
-import { workerCommand } from './commands/worker.js'
-import { workersCommand } from './commands/workers.js'
-
-const script = fileURLToPath(import.meta.url)
+import { createProgram } from './program.js'
 
 function version(): string {
   // dist/agents/cli/main.js and agents/cli/main.ts are not equally deep.
@@ -32,33 +16,6 @@ function version(): string {
     } catch {}
   }
   return 'unknown'
-}
-
-function program(): Command {
-  const sluice = new Command('sluice')
-    .description('An edge gateway for device fleets. Start with `sluice up`.')
-    .version(version())
-    .showHelpAfterError('(add --help for the flags)')
-    .exitOverride()
-  sluice.commandsGroup('Run:')
-  for (const command of [upCommand(script), coordinatorCommand(), gatewayCommand(), workerCommand(), deviceCommand()]) {
-    sluice.addCommand(command)
-  }
-  sluice.commandsGroup('Look:')
-  for (const command of [statusCommand(), topCommand(), sessionsCommand(), explainCommand(), movesCommand()]) {
-    sluice.addCommand(command)
-  }
-  sluice.commandsGroup('Change:')
-  for (const command of [routesCommand(), workersCommand(), gatewaysCommand(), scaleCommand()])
-    sluice.addCommand(command)
-  sluice.commandsGroup('Other:')
-  sluice.addCommand(completionCommand(sluice))
-  for (const command of everyCommand(sluice)) command.exitOverride().showHelpAfterError('(add --help for the flags)')
-  return sluice
-}
-
-function everyCommand(command: Command): Command[] {
-  return command.commands.flatMap((child) => [child, ...everyCommand(child)])
 }
 
 function exitCodeOf(error: unknown): ExitCode {
@@ -75,7 +32,7 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 try {
-  await program().parseAsync()
+  await createProgram(fileURLToPath(import.meta.url), version()).parseAsync()
   process.exitCode = ExitCode.OK
 } catch (error) {
   // Commander has printed its own complaint already.

@@ -14,6 +14,7 @@ interface GatewayFlags {
   readonly host: string
   readonly port: number
   readonly mqttPort: number
+  readonly advertise?: string
   readonly coordinator: string
   readonly data?: string
   readonly token?: string
@@ -35,6 +36,7 @@ export function gatewayCommand(): Command {
     .option('--location <lat,lon>', 'coordinates in degrees, for finding the nearest', location)
     .option('--port <port>', 'HTTP and WebSocket port', port, 8080)
     .option('--mqtt-port <port>', 'MQTT port', port, 1883)
+    .option('--advertise <name>', 'host name or address that devices reach it by, when it is not --host')
     .addOption(coordinatorFlag())
     .option('--data <dir>', 'directory for the last table, sessions and retained messages')
     .option('--capacity <n>', 'sessions it is meant to hold at most; 0: no stated limit', integer(0, 10_000_000), 0)
