@@ -186,7 +186,10 @@ class NodeEndpoint<T> {
     const socket = new NodeSocket<T>(ws, tcp, data, this.behavior, this.#topics, this.#forget)
     this.#sockets.add(socket)
     this.#startSweep()
-    ws.on('error', () => undefined)
+    // `ws` says goodbye itself for what breaks the protocol; `close` would only tell what the peer made of it.
+    ws.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') socket.closed(1009, 'message too large')
+    })
     ws.on('pong', () => socket.heard())
     ws.on('ping', () => socket.heard())
     ws.on('message', (bytes, isBinary) => this.#message(socket, bytes as Buffer, isBinary))

@@ -7,7 +7,7 @@ import { addHeader, OwnedRequest } from './request-head.js'
 import { RouteTable } from './route-table.js'
 import type { HttpHandler, HttpMethod, HttpServer, ServerLog, ServerTls, WebSocketEndpoint } from './server.js'
 import { UwsAnswer } from './uws-answer.js'
-import { addressText, hardPayloadLimit, UwsSocket, type UwsUserData } from './uws-socket.js'
+import { addressText, hardBackpressure, hardPayloadLimit, UwsSocket, type UwsUserData } from './uws-socket.js'
 
 /** Loads the native part. @throws whatever is wrong with it: the system's libc, the platform, the Node version */
 export async function loadUws(): Promise<typeof Uws> {
@@ -50,7 +50,7 @@ export class UwsServer implements HttpServer {
     const guard = (socket: UwsSocket<T>, error: unknown) => this.#socketFailed(path, socket, error)
     this.#app.ws<UwsUserData<T>>(path, {
       maxPayloadLength: hardPayloadLimit(endpoint.maxPayload),
-      maxBackpressure: endpoint.maxBackpressure,
+      maxBackpressure: hardBackpressure(endpoint),
       idleTimeout: endpoint.idleSeconds,
       sendPingsAutomatically: true,
       compression: this.#uws.DISABLED,
@@ -69,7 +69,7 @@ export class UwsServer implements HttpServer {
           guard(socket, error)
         }
       },
-      drain: (ws) => endpoint.drain(ws.getUserData().socket as UwsSocket<T>),
+      drain: (ws) => (ws.getUserData().socket as UwsSocket<T>).drained(),
       close: (ws, code, reason) =>
         (ws.getUserData().socket as UwsSocket<T>).closed(code, Buffer.from(reason).toString()),
     })

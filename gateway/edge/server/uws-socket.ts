@@ -15,12 +15,22 @@ export function hardPayloadLimit(maxPayload: number): number {
   return Math.min(16 * maxPayload, 0x7fffffff)
 }
 
+/**
+ * uWebSockets.js drops the close frame, too, behind more than this. So sends are held to `maxBackpressure` by us, and the
+ * native limit leaves room for one last message and the goodbye. It still bounds what publish queues.
+ */
+export function hardBackpressure<T>({ maxBackpressure, maxPayload }: WebSocketEndpoint<T>): number {
+  return Math.min(maxBackpressure + maxPayload + 64 * 1024, 0x7fffffff)
+}
+
 const OUTCOMES: readonly SendOutcome[] = ['buffered', 'ok', 'dropped']
 
-/** {@link ServerSocket} on uWebSockets.js. Two fields, no closures: there is one per idle connection. */
+/** {@link ServerSocket} on uWebSockets.js. Few fields, no closures: there is one per idle connection. */
 export class UwsSocket<T> implements ServerSocket<T> {
   #ws: WebSocket<UwsUserData<T>> | undefined
   readonly #endpoint: WebSocketEndpoint<T>
+  /** The kernel took less than it was given, and has not caught up. */
+  #lagging = false
   readonly data: T
 
   constructor(ws: WebSocket<UwsUserData<T>>, endpoint: WebSocketEndpoint<T>) {
@@ -38,8 +48,13 @@ export class UwsSocket<T> implements ServerSocket<T> {
   }
 
   send(bytes: Uint8Array): SendOutcome {
-    if (!this.#ws) return 'dropped'
-    return OUTCOMES[this.#ws.send(bytes, true)] as SendOutcome
+    const ws = this.#ws
+    if (!ws) return 'dropped'
+    // Asking costs a call into C++: only who lags is asked.
+    if (this.#lagging && ws.getBufferedAmount() > this.#endpoint.maxBackpressure) return 'dropped'
+    const outcome = OUTCOMES[ws.send(bytes, true)] as SendOutcome
+    if (outcome !== 'ok') this.#lagging = true
+    return outcome
   }
 
   cork(fn: () => void): void {
@@ -60,6 +75,11 @@ export class UwsSocket<T> implements ServerSocket<T> {
 
   unsubscribe(topic: string): void {
     this.#ws?.unsubscribe(topic)
+  }
+
+  drained(): void {
+    if (this.#ws?.getBufferedAmount() === 0) this.#lagging = false
+    this.#endpoint.drain(this)
   }
 
   /** The native socket is gone. A peer that sent no status code shows up as 1005 (RFC 6455 section 7.1.5). */

@@ -427,6 +427,10 @@ function messageContract(t: Test, make: Make): void {
     t.equal(raw.received.readUInt16BE(2), 1009)
     raw.socket.destroy()
     await until(() => seen.closed.length === 2, 'both closes')
+    t.same(
+      seen.closed.map(({ code }) => code),
+      [1009, 1009],
+    )
     t.equal(seen.messages.length, 0)
   })
 
@@ -543,6 +547,23 @@ function backpressureContract(t: Test, make: Make): void {
     await until(() => socket.buffered === 0, 'nothing waits any more')
     t.ok(seen.drains > 0)
     t.equal(socket.send(message), 'ok')
+  })
+
+  t.test('a slow reader that is ended still gets the goodbye behind what waited', async (t) => {
+    const [endpoint, seen] = recorder({ maxBackpressure: 100_000 })
+    const { ws } = await serve(t, make, (server) => server.websocket('/ws', endpoint))
+    const client = await dial(`${ws}/ws`)
+    await until(() => seen.opened.length === 1, 'open')
+    client.pause()
+    const socket = seen.opened[0] as ServerSocket<string>
+    let sent = 0
+    while (socket.send(Buffer.alloc(LIMIT)) !== 'dropped') if (++sent % 50 === 0) await new Promise(setImmediate)
+    socket.end(4029, 'too slow')
+    let got = 0
+    client.on('message', () => got++)
+    client.resume()
+    t.same(await closeOf(client), { code: 4029, reason: 'too slow' })
+    t.equal(got, sent)
   })
 }
 

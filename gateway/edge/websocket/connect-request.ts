@@ -1,0 +1,85 @@
+import { SluiceError } from '../../../proto/errors.js'
+import type { OpenSession } from '../../ports.js'
+import type { RequestHead } from '../server/server.js'
+
+/** What a device says when it connects. */
+export interface ConnectRequest {
+  readonly device: string
+  /** From `token=` or `Authorization: Bearer`. */
+  readonly token: string | undefined
+  readonly remoteAddress: string
+  readonly attributes: Readonly<Record<string, string>>
+  readonly resume: OpenSession['resume']
+}
+
+const MAX_DEVICE_BYTES = 256
+
+/** @throws SluiceError `no_device_id`, `bad_device_id`, `bad_request` */
+export function readConnectRequest(head: RequestHead, attributes: AttributeCache): ConnectRequest {
+  const { query } = head
+  return {
+    device: checkDevice(query.get('device')),
+    token: query.get('token') ?? bearer(head.header('authorization')),
+    remoteAddress: head.remoteAddress,
+    attributes: attributes.of(head.headers),
+    resume: readResume(query.get('resume'), query.get('ack')),
+  }
+}
+
+function checkDevice(device: string | null): string {
+  if (device === null) throw new SluiceError('no_device_id', 'the connect URL needs ?device=ID', { path: 'device' })
+  const bad = device === '' || /\p{Cc}/u.test(device) || Buffer.byteLength(device) > MAX_DEVICE_BYTES
+  if (bad) throw new SluiceError('bad_device_id', undefined, { path: 'device' })
+  return device
+}
+
+function bearer(authorization: string | undefined): string | undefined {
+  return authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1]
+}
+
+function readResume(session: string | null, ack: string | null): OpenSession['resume'] {
+  if (session === null || session === '') return undefined
+  const seq = ack === null ? 0 : Number(ack)
+  if (ack !== null && !(/^\d+$/.test(ack) && Number.isSafeInteger(seq)))
+    throw new SluiceError('bad_request', 'ack is the last seq that was processed, a whole number', { path: 'ack' })
+  return { session, ack: seq }
+}
+
+/** Of no use in a route, or not for others' eyes: workers and logs see attributes. */
+const HIDDEN = new Set([
+  'accept',
+  'accept-encoding',
+  'authorization',
+  'cache-control',
+  'connection',
+  'content-length',
+  'cookie',
+  'host',
+  'pragma',
+  'proxy-authorization',
+  'upgrade',
+])
+const MAX_CACHED = 1024
+
+/**
+ * Upgrade headers as session attributes. Devices of one fleet send the same headers, so equal sets share one object:
+ * ten thousand idle sessions would hold ten thousand copies of a User-Agent otherwise.
+ */
+export class AttributeCache {
+  readonly #known = new Map<string, Readonly<Record<string, string>>>()
+
+  of(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    let key = ''
+    for (const name in headers) if (isAttribute(name)) key += `${name}\n${headers[name]}\n`
+    const known = this.#known.get(key)
+    if (known !== undefined) return known
+    const attributes: Record<string, string> = Object.create(null)
+    for (const name in headers) if (isAttribute(name)) attributes[name] = headers[name] as string
+    if (this.#known.size < MAX_CACHED) this.#known.set(key, attributes)
+    return attributes
+  }
+}
+
+function isAttribute(name: string): boolean {
+  return !HIDDEN.has(name) && !name.startsWith('sec-websocket-')
+}

@@ -1,0 +1,252 @@
+/**
+ * What is on its way to devices. Everything that one event-loop turn brings for a connection leaves together, corked:
+ * one system call, whether it is one frame or a hundred. Acknowledgements ride on the last frame.
+ */
+
+import { appendAck, appendRedelivered, appendSeq, FrameType } from '../../../proto/frame.js'
+import type { SendOutcome } from '../server/server.js'
+
+/** The connection's side: the outbox keeps its place in the queue right here, so that a connection costs no object more. */
+export interface Outlet {
+  /** First and last entry of this turn, -1 for none. Owned by the outbox. */
+  head: number
+  tail: number
+  /** Uplink seq to acknowledge with this turn's last frame, 0 for none. Owned by the outbox. */
+  ackDue: number
+  /** True while it stands in the outbox's list. Owned by the outbox. */
+  listed: boolean
+  send(bytes: Uint8Array): SendOutcome
+  cork(fn: () => void): void
+  /** A frame that was not to be lost was: the queue behind the socket is full. */
+  overrun(): void
+  /** A fire-and-forget frame was dropped. */
+  dropped(): void
+}
+
+/** Room behind each frame for `ack`: a tag and 8 bytes. */
+const ACK_ROOM = 9
+/** Most bytes that are added to a frame: seq, redelivered, ack. */
+const GROWTH = 9 + 2 + ACK_ROOM
+const FIRST_ARENA = 64 * 1024
+/** Above this a turn is written before it ends. */
+const MAX_ARENA = 2 * 1024 * 1024
+const FIRST_ENTRIES = 1024
+
+const KEEP = 1
+
+export class Outbox {
+  readonly #turn: (fn: () => void) => void
+  readonly #run = () => this.#endTurn()
+  readonly #sendCurrent = () => this.#sendAll(this.#current as Outlet)
+  readonly #ackFrame = new Uint8Array(2 + ACK_ROOM)
+  #scheduled = false
+  #flushing = false
+  #current: Outlet | undefined
+  #listed: Outlet[] = []
+  /** Copies of this turn's frames; an entry is a span of it, or a buffer of its own. */
+  #arena = new Uint8Array(FIRST_ARENA)
+  #used = 0
+  #count = 0
+  #start = new Int32Array(FIRST_ENTRIES)
+  #end = new Int32Array(FIRST_ENTRIES)
+  #next = new Int32Array(FIRST_ENTRIES)
+  #flags = new Uint8Array(FIRST_ENTRIES)
+  readonly #own: (Uint8Array | undefined)[] = []
+
+  /** @param turn calls a function when this turn of the event loop has seen its input (setImmediate) */
+  constructor(turn: (fn: () => void) => void) {
+    this.#turn = turn
+    this.#ackFrame[0] = 0x08
+    this.#ackFrame[1] = FrameType.ACK
+  }
+
+  /**
+   * Queues a copy of `bytes[start, end)`.
+   * @param seq appended when not negative
+   * @param keep the connection is ended rather than this frame dropped
+   */
+  frame(
+    to: Outlet,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    seq: number,
+    redelivered: boolean,
+    keep: boolean,
+  ): void {
+    const length = end - start
+    if (this.#used + length + GROWTH > this.#arena.length && !this.#makeRoom(length + GROWTH)) {
+      this.#large(to, bytes, start, end, seq, redelivered, keep)
+      return
+    }
+    const from = this.#used
+    const arena = this.#arena
+    let pos = copy(bytes, start, end, arena, from)
+    if (seq >= 0) pos = appendSeq(arena, pos, seq)
+    if (redelivered) pos = appendRedelivered(arena, pos)
+    this.#used = pos + ACK_ROOM
+    this.#push(to, from, pos, keep ? KEEP : 0)
+  }
+
+  /** Queues a buffer that nobody changes any more. It may be shared by many. */
+  shared(to: Outlet, bytes: Uint8Array, keep: boolean): void {
+    const entry = this.#push(to, -1, -1, keep ? KEEP : 0)
+    this.#own[entry] = bytes
+  }
+
+  /** Has `ack` told to the device with this turn. */
+  acknowledge(to: Outlet, ack: number): void {
+    to.ackDue = ack
+    this.#list(to)
+  }
+
+  /** Writes what waits for one connection: before it is closed. */
+  flushOne(to: Outlet): void {
+    if (to.listed) this.#write(to)
+  }
+
+  /** Forgets what waits for a connection that is gone. */
+  discard(to: Outlet): void {
+    to.head = to.tail = -1
+    to.ackDue = 0
+  }
+
+  /** Writes everything that waits. */
+  flush(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    const listed = this.#listed
+    for (let i = 0; i < listed.length; i++) {
+      const to = listed[i] as Outlet
+      to.listed = false
+      this.#write(to)
+    }
+    listed.length = 0
+    this.#used = this.#count = 0
+    if (this.#own.length > 0) this.#own.length = 0
+    this.#flushing = false
+  }
+
+  #endTurn(): void {
+    this.#scheduled = false
+    this.flush()
+  }
+
+  #write(to: Outlet): void {
+    const { head } = to
+    if (head < 0) {
+      if (to.ackDue > 0) this.#sendAck(to)
+    } else if (head === to.tail && (to.ackDue === 0 || this.#start[head] !== -1)) {
+      this.#sendEntry(to, head)
+    } else {
+      this.#current = to
+      to.cork(this.#sendCurrent)
+      this.#current = undefined
+    }
+    to.head = to.tail = -1
+    to.ackDue = 0
+  }
+
+  #sendAll(to: Outlet): void {
+    for (let entry = to.head; entry >= 0; entry = this.#next[entry] as number) this.#sendEntry(to, entry)
+    if (to.ackDue > 0) this.#sendAck(to)
+  }
+
+  #sendEntry(to: Outlet, entry: number): void {
+    const start = this.#start[entry] as number
+    let outcome: SendOutcome
+    if (start < 0) outcome = to.send(this.#own[entry] as Uint8Array)
+    else {
+      let end = this.#end[entry] as number
+      if (to.ackDue > 0 && entry === to.tail) {
+        end = appendAck(this.#arena, end, to.ackDue)
+        to.ackDue = 0
+      }
+      outcome = to.send(new Uint8Array(this.#arena.buffer, start, end - start))
+    }
+    if (outcome !== 'dropped') return
+    if (this.#flags[entry] === KEEP) to.overrun()
+    else to.dropped()
+  }
+
+  #sendAck(to: Outlet): void {
+    const end = appendAck(this.#ackFrame, 2, to.ackDue)
+    to.ackDue = 0
+    // A lost acknowledgement would leave the device waiting for ever.
+    if (to.send(this.#ackFrame.subarray(0, end)) === 'dropped') to.overrun()
+  }
+
+  #push(to: Outlet, start: number, end: number, flags: number): number {
+    const entry = this.#count++
+    if (entry === this.#start.length) this.#growEntries()
+    this.#start[entry] = start
+    this.#end[entry] = end
+    this.#next[entry] = -1
+    this.#flags[entry] = flags
+    if (to.head < 0) to.head = entry
+    else this.#next[to.tail] = entry
+    to.tail = entry
+    this.#list(to)
+    return entry
+  }
+
+  #list(to: Outlet): void {
+    if (to.listed) return
+    to.listed = true
+    this.#listed.push(to)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#turn(this.#run)
+  }
+
+  /** Makes room for `more` bytes; false when the frame is better kept by itself. */
+  #makeRoom(more: number): boolean {
+    if (more > MAX_ARENA / 4) return false
+    if (this.#used + more > MAX_ARENA) {
+      // While a turn is being written its bytes cannot be given up.
+      if (this.#flushing) return false
+      this.flush()
+      return true
+    }
+    const grown = new Uint8Array(Math.min(MAX_ARENA, Math.max(2 * this.#arena.length, this.#used + more)))
+    grown.set(this.#arena.subarray(0, this.#used))
+    this.#arena = grown
+    return true
+  }
+
+  #large(
+    to: Outlet,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    seq: number,
+    redelivered: boolean,
+    keep: boolean,
+  ): void {
+    const own = new Uint8Array(end - start + GROWTH)
+    let pos = copy(bytes, start, end, own, 0)
+    if (seq >= 0) pos = appendSeq(own, pos, seq)
+    if (redelivered) pos = appendRedelivered(own, pos)
+    this.shared(to, own.subarray(0, pos), keep)
+  }
+
+  #growEntries(): void {
+    const size = 2 * this.#start.length
+    this.#start = resized(this.#start, new Int32Array(size))
+    this.#end = resized(this.#end, new Int32Array(size))
+    this.#next = resized(this.#next, new Int32Array(size))
+    this.#flags = resized(this.#flags, new Uint8Array(size))
+  }
+}
+
+function resized<A extends Int32Array | Uint8Array>(from: A, to: A): A {
+  to.set(from)
+  return to
+}
+
+/** Copies `bytes[start, end)` to `into[at…)`; returns the position after it. */
+function copy(bytes: Uint8Array, start: number, end: number, into: Uint8Array, at: number): number {
+  const length = end - start
+  into.set(new Uint8Array(bytes.buffer, bytes.byteOffset + start, length), at)
+  return at + length
+}
