@@ -62,6 +62,7 @@ export function readAttach(bytes: Uint8Array, start?: number, end?: number): Att
     device: text(map, 'device'),
     protocol: text(map, 'protocol'),
     attributes: optional(map, 'attributes', texts) ?? {},
+    slot: optional(map, 'slot', count),
     epoch: count(map, 'epoch'),
     table: optional(map, 'table', count) ?? 0,
     acked: optional(map, 'acked', count) ?? 0,

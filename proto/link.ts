@@ -60,6 +60,11 @@ export interface Attach {
   device: string
   protocol: string
   attributes: Record<string, string>
+  /**
+   * Only where the pool's affinity key depends on the topic: a session then has one binding per slot, and session and slot
+   * together are what epochs, dedupe and state belong to.
+   */
+  slot?: number
   /** Rises with every attach of this session; a worker refuses one that is not above the last it saw. */
   epoch: number
   /** Version of the table that led here. */

@@ -7,12 +7,7 @@ export const echo: WorkerHandler = {
   frame(session, frame) {
     // An MQTT device can only publish; a WebSocket device's PUBLISH is for the subscribers, not for an answer.
     if (frame.type === 'publish' && session.protocol !== 'mqtt') return
-    const { topic, payload } = frame
-    if (frame.seq === 0) {
-      session.send(payload, { topic })
-      return
-    }
-    if (!session.send(payload, { topic, acked: true })) return answerLater(session, frame)
+    if (!frame.reply(frame.payload) && frame.seq > 0) return answerLater(session, frame)
   },
 }
 
@@ -20,6 +15,6 @@ export const echo: WorkerHandler = {
 async function answerLater(session: WorkerSession, frame: WorkerFrame): Promise<void> {
   do {
     await session.drained()
-    if (session.send(frame.payload, { topic: frame.topic, acked: true })) return
+    if (frame.reply(frame.payload)) return
   } while (session.open)
 }

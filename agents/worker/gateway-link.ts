@@ -6,13 +6,14 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { SluiceError } from '../../proto/errors.js'
-import { appendRedelivered, frameHeadSize, writeFrameHead } from '../../proto/frame.js'
+import { appendRedelivered, encodeHeaders, frameHeadSize, writeFrameHead } from '../../proto/frame.js'
 import type { AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
 import { LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
 import { packLinkControl, readAck, readAttach, readClose, readDetach, readHello } from '../../proto/link-control.js'
 import type { Clock } from './clock.js'
 import type { WorkerLog } from './handler.js'
 import type { LiveSession, SessionLink } from './live-session.js'
+import type { Headers } from './send-options.js'
 import type { SessionTable } from './session-table.js'
 import { TopicBytes } from './topic-bytes.js'
 import { WorkerFrame } from './worker-frame.js'
@@ -112,8 +113,8 @@ export class GatewayLink implements SessionLink {
     this.#control(LinkKind.CLOSE, binding, packLinkControl(close))
   }
 
-  frame(binding: number, topic: string, payload: Uint8Array): void {
-    this.#parts(LinkKind.FRAME, binding, 0, topic, payload)
+  frame(binding: number, topic: string, payload: Uint8Array, headers: Headers | undefined): void {
+    this.#parts(LinkKind.FRAME, binding, 0, topic, payload, headers === undefined ? NO_BYTES : encodeHeaders(headers))
   }
 
   frameKept(binding: number, bytes: Uint8Array, redelivered: boolean): void {
@@ -127,7 +128,7 @@ export class GatewayLink implements SessionLink {
   /** A PUBLISH for the fan-out; false when the link is full or gone. */
   publish(topic: string, payload: Uint8Array): boolean {
     if (this.#closed || this.full) return false
-    this.#parts(LinkKind.PUBLISH, 0, 1, topic, payload)
+    this.#parts(LinkKind.PUBLISH, 0, 1, topic, payload, NO_BYTES)
     return true
   }
 
@@ -234,13 +235,17 @@ export class GatewayLink implements SessionLink {
     this.#host.up(this)
   }
 
-  #parts(kind: number, binding: number, type: number, topic: string, payload: Uint8Array): void {
+  /** Head, payload and headers, each copied once, straight into the batch. */
+  #parts(kind: number, binding: number, type: number, topic: string, payload: Uint8Array, headers: Uint8Array): void {
     const name = topic === '' ? NO_BYTES : this.#topics.of(topic)
     const batch = this.#batch
-    const pos = batch.begin(kind, binding, frameHeadSize(name.length, payload.length) + payload.length)
+    const room = frameHeadSize(name.length, payload.length) + payload.length + headers.length
+    // Before `bytes` is read: begin may replace the buffer.
+    const pos = batch.begin(kind, binding, room)
     const body = writeFrameHead(batch.bytes, pos, type, 0, name, payload.length)
     batch.bytes.set(payload, body)
-    batch.end(body + payload.length)
+    if (headers.length > 0) batch.bytes.set(headers, body + payload.length)
+    batch.end(body + payload.length + headers.length)
     this.#flushSoon()
   }
 

@@ -1,14 +1,7 @@
 /** The contract between Sluice and the user's code. */
 
+import type { SendOptions } from './send-options.js'
 import type { WorkerFrame } from './worker-frame.js'
-
-/** How {@link WorkerSession.send} sends. */
-export interface SendOptions {
-  /** MQTT topic of the answer; empty by default. */
-  topic?: string
-  /** True: kept until the device confirmed it, and sent again after a loss. False: at most once. */
-  acked?: boolean
-}
 
 /** One device's stay, for as long as this worker owns it. The object is the same across reconnects of the device. */
 export interface WorkerSession {

@@ -10,8 +10,9 @@ import { SluiceError } from '../../proto/errors.js'
 import { encodeFrame } from '../../proto/frame.js'
 import type { Attach, AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
 import { DownlinkWindow } from './downlink-window.js'
-import type { SendOptions, WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
+import type { WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
 import { isThenable } from './handler.js'
+import type { Headers, SendOptions } from './send-options.js'
 import type { QueueBudget, Taken, UplinkLimits, UplinkOwner } from './uplink.js'
 import { Uplink } from './uplink.js'
 import type { WorkerFrame } from './worker-frame.js'
@@ -37,7 +38,7 @@ export interface SessionLink {
   detached(binding: number, detached: Detached): void
   close(binding: number, close: CloseBinding): void
   /** Writes a DATA frame straight into the link's batch. */
-  frame(binding: number, topic: string, payload: Uint8Array): void
+  frame(binding: number, topic: string, payload: Uint8Array, headers: Headers | undefined): void
   frameKept(binding: number, bytes: Uint8Array, redelivered: boolean): void
   /** ACKs the session's progress once, at the end of this tick. */
   ackSoon(session: LiveSession): void
@@ -59,10 +60,18 @@ const utf8 = new TextEncoder()
 interface Early {
   topic: string
   payload: Uint8Array
+  headers: Headers | undefined
+}
+
+/** Session and slot, where there is one: the unit that epochs, dedupe and state belong to. */
+export function bindingKey(attach: Attach): string {
+  return attach.slot === undefined ? attach.session : `${attach.session}#${attach.slot}`
 }
 
 export class LiveSession implements WorkerSession, UplinkOwner {
   readonly id: string
+  /** What the worker knows it by. */
+  readonly key: string
   readonly device: string
   protocol: string
   attributes: Readonly<Record<string, string>>
@@ -87,6 +96,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   constructor(host: SessionHost, link: SessionLink, binding: number, attach: Attach) {
     this.#host = host
     this.id = attach.session
+    this.key = bindingKey(attach)
     this.device = attach.device
     this.protocol = attach.protocol
     this.attributes = attach.attributes
@@ -204,7 +214,9 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     if (bytes.length > MAX_PAYLOAD) {
       throw new SluiceError('frame_too_large', `a payload of ${bytes.length} bytes; at most ${MAX_PAYLOAD} can be sent`)
     }
-    return options.acked === true ? this.#sendAcked(topic, bytes) : this.#sendOnce(topic, bytes)
+    return options.acked === true
+      ? this.#sendAcked(topic, bytes, options.headers)
+      : this.#sendOnce(topic, bytes, options.headers)
   }
 
   drained(): Promise<void> {
@@ -227,6 +239,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   }
 
   handle(frame: WorkerFrame): unknown {
+    frame.session = this
     return this.#host.handler.frame(this, frame)
   }
 
@@ -250,7 +263,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     this.#announce(undefined)
     const early = this.#early
     this.#early = undefined
-    for (const { topic, payload } of early ?? []) this.#link?.frame(this.binding, topic, payload)
+    for (const { topic, payload, headers } of early ?? []) this.#link?.frame(this.binding, topic, payload, headers)
     this.#uplink.start()
   }
 
@@ -310,22 +323,22 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     this.#finish()
   }
 
-  #sendOnce(topic: string, payload: Uint8Array): boolean {
+  #sendOnce(topic: string, payload: Uint8Array, headers: Headers | undefined): boolean {
     const link = this.#link
     if (link === undefined || link.full || this.#state === 'ended') return false
-    if (this.#state !== 'opening') link.frame(this.binding, topic, payload)
+    if (this.#state !== 'opening') link.frame(this.binding, topic, payload, headers)
     else {
       this.#early ??= []
       if (this.#early.length >= this.#host.limits.queuedFrames) return false
-      this.#early.push({ topic, payload: payload.slice() })
+      this.#early.push({ topic, payload: payload.slice(), headers })
     }
     return true
   }
 
-  #sendAcked(topic: string, payload: Uint8Array): boolean {
+  #sendAcked(topic: string, payload: Uint8Array, headers: Headers = {}): boolean {
     if (this.#state === 'ended' || !this.#room()) return false
     const seq = ++this.#sent
-    const bytes = encodeFrame({ topic, payload, seq })
+    const bytes = encodeFrame({ topic, payload, seq, headers })
     this.#window ??= new DownlinkWindow()
     this.#window.push(seq, bytes)
     if (this.#state !== 'opening') this.#link?.frameKept(this.binding, bytes, false)

@@ -12,8 +12,9 @@ import type { WorkerHandler, WorkerLog } from './handler.js'
 import { DEFAULT_LIMITS, LinkServer, type Listen, type ServerLimits } from './link-server.js'
 
 export { SluiceError } from '../../proto/errors.js'
-export type { SendOptions, WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
+export type { WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
 export type { ServerLimits as WorkerLimits } from './link-server.js'
+export type { Headers, SendOptions } from './send-options.js'
 export type { WorkerFrame } from './worker-frame.js'
 
 export interface WorkerOptions {

@@ -3,7 +3,7 @@
 import type { Attach } from '../../proto/link.js'
 import { EpochMemory } from './epoch-memory.js'
 import type { SessionHost, SessionLink } from './live-session.js'
-import { LiveSession } from './live-session.js'
+import { bindingKey, LiveSession } from './live-session.js'
 
 export class SessionTable {
   readonly #sessions = new Map<string, LiveSession>()
@@ -26,8 +26,9 @@ export class SessionTable {
    * @returns the session that the binding belongs to now, undefined when it was refused
    */
   attach(link: SessionLink, binding: number, attach: Attach): LiveSession | undefined {
-    const present = this.#sessions.get(attach.session)
-    const known = Math.max(present?.epoch ?? 0, this.#departed.get(attach.session))
+    const key = bindingKey(attach)
+    const present = this.#sessions.get(key)
+    const known = Math.max(present?.epoch ?? 0, this.#departed.get(key))
     if (attach.epoch <= known) {
       const message = `epoch ${attach.epoch} of session ${attach.session} is not above ${known}`
       link.refused(binding, { epoch: known, code: 'stale_epoch', message })
@@ -42,7 +43,7 @@ export class SessionTable {
 
   /** Ends a session whose gateway did not come back, if no link holds it by now. */
   expire(session: LiveSession): void {
-    if (session.link === undefined && this.#sessions.get(session.id) === session) session.end('gateway_lost')
+    if (session.link === undefined && this.#sessions.get(session.key) === session) session.end('gateway_lost')
   }
 
   /** Ends every session. */
@@ -65,15 +66,15 @@ export class SessionTable {
       return undefined
     }
     const session = new LiveSession(this.#host, link, binding, attach)
-    this.#departed.forget(session.id)
-    this.#sessions.set(session.id, session)
+    this.#departed.forget(session.key)
+    this.#sessions.set(session.key, session)
     session.begin(attach.state)
-    return this.#sessions.get(session.id) === session ? session : undefined
+    return this.#sessions.get(session.key) === session ? session : undefined
   }
 
   #left(session: LiveSession): void {
-    if (this.#sessions.get(session.id) !== session) return
-    this.#sessions.delete(session.id)
-    this.#departed.remember(session.id, session.epoch)
+    if (this.#sessions.get(session.key) !== session) return
+    this.#sessions.delete(session.key)
+    this.#departed.remember(session.key, session.epoch)
   }
 }

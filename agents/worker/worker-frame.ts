@@ -1,6 +1,15 @@
 /** What a handler sees of a frame: nothing is decoded, and no byte copied, before it is asked for. */
 
 import { FrameType, FrameView } from '../../proto/frame.js'
+import type { SendOptions } from './send-options.js'
+
+/** Header that ties an answer to the request of a device's SDK. */
+export const REQUEST_ID = 'request-id'
+
+/** Where replies go. */
+export interface ReplyTo {
+  send(payload: Uint8Array | string, options?: SendOptions): boolean
+}
 
 /**
  * One frame from a device. Valid until the handler returns, or until the promise that it returned settles:
@@ -8,6 +17,8 @@ import { FrameType, FrameView } from '../../proto/frame.js'
  */
 export class WorkerFrame {
   readonly #view = new FrameView()
+  /** The session that it belongs to; the SDK sets it. */
+  session: ReplyTo | undefined
   #start = 0
   #end = 0
   #topic: string | undefined
@@ -57,6 +68,17 @@ export class WorkerFrame {
   get headers(): Readonly<Record<string, string>> {
     this.#headers ??= this.#view.headers()
     return this.#headers
+  }
+
+  /**
+   * Answers this frame: on its topic, acknowledged when it came acknowledged, and found by `device.request()`.
+   * @returns and throws as `session.send` does
+   */
+  reply(payload: Uint8Array | string): boolean {
+    const options: SendOptions = { topic: this.topic, acked: this.seq > 0 }
+    const request = this.#view.headerCount === 0 ? undefined : this.headers[REQUEST_ID]
+    if (request !== undefined) options.headers = { [REQUEST_ID]: request }
+    return this.session?.send(payload, options) ?? false
   }
 
   /** True when the frame may have been processed before, here or at another worker. */

@@ -1,10 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { echo } from '../../../agents/worker/echo.js'
 import { createWorker, type Worker, type WorkerHandler, type WorkerOptions } from '../../../agents/worker/mod.js'
-import { LinkKind } from '../../../proto/link.js'
 import { CoordinatorEnd } from './coordinator-end.js'
 import { GatewayEnd } from './gateway-end.js'
 
