@@ -1,0 +1,143 @@
+/**
+ * Live rebalancing as it is measured: counting devices stream while the pool grows, shrinks and loses workers.
+ * Bounds on time are looser here than on a quiet machine; `npm run bench -- --case rebalancing` holds the strict ones.
+ */
+
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { DeviceFleet, type FleetReport } from './device-fleet.js'
+import { eventually, type Product, startProduct } from './product.js'
+
+const HANDLER = fileURLToPath(new URL('counting-handler.js', import.meta.url))
+const DEVICES = Number(process.env.SLUICE_DEVICES ?? 300)
+const PER_SECOND = 10
+
+interface Worker {
+  id: string
+  pid: number
+  sessions: number
+  state: string
+}
+
+interface Moves {
+  running: { pool: string; planned: number; done: number; failed: number }[]
+  recent: { cause: string; planned: number; done: number; failed: number; receipts: { pauseMs: number }[] }[]
+}
+
+async function workersOf(product: Product): Promise<Worker[]> {
+  return (await product.get<{ workers: Worker[] }>('/v1/status')).workers
+}
+
+/** Waits until `count` workers share all sessions within 15 %. */
+async function evenly(product: Product, count: number, ms: number): Promise<number[]> {
+  return eventually(`${count} even workers`, ms, async () => {
+    const serving = (await workersOf(product)).filter(({ sessions, state }) => sessions > 0 && state === 'up')
+    const mean = DEVICES / count
+    const even = serving.every(({ sessions }) => Math.abs(sessions - mean) <= mean * 0.15)
+    return serving.length === count && even ? serving.map(({ sessions }) => sessions) : undefined
+  })
+}
+
+function streaming(fleet: DeviceFleet): Promise<true> {
+  return eventually('answers to everybody', 10_000, async () => {
+    const sent = fleet.devices.map((device) => device.sent)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    return fleet.devices.every(({ highest }, i) => highest >= (sent[i] ?? 0)) ? true : undefined
+  })
+}
+
+const WHOLE: Partial<FleetReport> = { lost: 0, doubled: 0, reordered: 0, disconnects: 0, errors: [] }
+
+t.test(
+  'planned moves: growing and draining lose, double, reorder and disconnect nothing, and carry the state',
+  async (t) => {
+    const product = await startProduct('--workers', '3', '--handler', HANDLER)
+    t.teardown(() => product.stop())
+    const fleet = await DeviceFleet.connect(
+      product.gateways.map(({ ws }) => ws),
+      DEVICES,
+    )
+    fleet.start(PER_SECOND)
+    await streaming(fleet)
+    await evenly(product, 3, 10_000)
+    const before = await movedSoFar(product)
+    fleet.takeLongestSilence()
+
+    await product.post('/v1/pools/default/scale', { workers: 4 })
+    t.comment(`four workers hold ${await evenly(product, 4, 20_000)}`)
+    await settled(product)
+    const moved = (await movedSoFar(product)) - before
+    const optimum = DEVICES / 4
+    t.ok(Math.abs(moved - optimum) <= optimum * 0.1, `${moved} sessions moved; the optimum is ${optimum}`)
+    t.ok(fleet.takeLongestSilence() < 500, 'nobody waited for half a second')
+
+    const leaving = product.workers[0]?.id ?? ''
+    await product.post(`/v1/workers/${leaving}/drain`)
+    await eventually('an empty worker', 20_000, async () =>
+      (await workersOf(product)).find(({ id }) => id === leaving)?.sessions === 0 ? true : undefined,
+    )
+    await settled(product)
+    t.ok(fleet.takeLongestSilence() < 500, 'nobody waited for half a second')
+    const pauses = await pausesOf(product)
+    t.ok(
+      (pauses[pauses.length >> 1] ?? 0) < 50,
+      `the median pause of ${pauses.length} moves is ${pauses[pauses.length >> 1]} ms`,
+    )
+
+    const report = await fleet.finish(10_000)
+    t.match(report, { ...WHOLE, marked: 0, stateLost: 0 }, JSON.stringify(report))
+    fleet.close()
+  },
+)
+
+t.test(
+  'kill -9 and a hang: nothing is lost or reordered, what is processed twice is marked, nobody is disconnected',
+  async (t) => {
+    const product = await startProduct('--workers', '3', '--handler', HANDLER)
+    t.teardown(() => product.stop())
+    const fleet = await DeviceFleet.connect(
+      product.gateways.map(({ ws }) => ws),
+      DEVICES,
+    )
+    fleet.start(PER_SECOND)
+    await streaming(fleet)
+
+    fleet.takeLongestSilence()
+    process.kill(product.workers[1]?.pid ?? 0, 'SIGKILL')
+    await streaming(fleet)
+    const afterKill = fleet.takeLongestSilence()
+    t.ok(afterKill < 2000, `service was back ${Math.round(afterKill)} ms after kill -9`)
+
+    const hung = product.workers[2]?.pid ?? 0
+    process.kill(hung, 'SIGSTOP')
+    await eventually('service without the hung worker', 8000, async () =>
+      fleet.devices.every(({ lastAnswer }) => performance.now() - lastAnswer < 1000) ? undefined : true,
+    )
+    await streaming(fleet)
+    const afterHang = fleet.takeLongestSilence()
+    t.ok(afterHang < 4500, `service was back ${Math.round(afterHang)} ms after SIGSTOP`)
+    process.kill(hung, 'SIGCONT')
+    await streaming(fleet)
+
+    const report = await fleet.finish(10_000)
+    t.match(report, WHOLE, JSON.stringify(report))
+    fleet.close()
+  },
+)
+
+async function movedSoFar(product: Product): Promise<number> {
+  const { running, recent } = await product.get<Moves>('/v1/moves')
+  return [...running, ...recent].reduce((sum, { done }) => sum + done, 0)
+}
+
+/** Waits until no move is under way. */
+async function settled(product: Product): Promise<void> {
+  await eventually('the end of all moves', 20_000, async () =>
+    (await product.get<Moves>('/v1/moves')).running.length === 0 ? true : undefined,
+  )
+}
+
+async function pausesOf(product: Product): Promise<number[]> {
+  const { recent } = await product.get<Moves>('/v1/moves')
+  return recent.flatMap(({ receipts }) => receipts.map(({ pauseMs }) => pauseMs)).sort((a, b) => a - b)
+}
