@@ -16,11 +16,10 @@ export interface BusHandlers {
    * @param shared `$share/` filters of groups that this gateway was chosen for
    */
   message(message: Message, direct: boolean, shared: readonly string[]): void
-  /**
-   * A retained message of another gateway (without payload: a cleared topic), not to be delivered.
-   * @param force true: it counts whatever is retained here; false: only if it is newer
-   */
-  retained(message: Message, force: boolean): void
+  /** A retained message of another gateway (without payload: a cleared topic): kept if it is newer, not delivered. */
+  retained(message: Message): void
+  /** What is retained here on `topic`, a cleared topic included. */
+  newestRetained(topic: string): Message | undefined
   /** Another gateway has this many members in a shared group; 0 when none is left, or the gateway is gone. */
   members(gateway: string, filter: string, members: number): void
   /** What is retained here, cleared topics included. */

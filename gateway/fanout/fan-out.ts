@@ -124,7 +124,8 @@ class TreeFanout implements LocalFanout {
   #handlers(): BusHandlers {
     return {
       message: (message, direct, shared) => this.#fromBus(message, direct, shared),
-      retained: (message, force) => void (force ? this.retained.replace(message) : this.retained.merge(message)),
+      retained: (message) => void this.retained.merge(message),
+      newestRetained: (topic) => this.retained.newest(topic),
       members: (gateway, filter, members) => this.#tree.setRemoteMembers(gateway, filter, members),
       retainedSet: () => this.retained.all(),
     }

@@ -122,7 +122,7 @@ export class PeerLink implements PeerSink {
   }
 
   retained(message: Message): void {
-    this.#port.handlers.retained(message, false)
+    this.#port.handlers.retained(message)
   }
 
   synced(): void {

@@ -79,23 +79,23 @@ export class RetainedStore {
    * @returns the message, newer by a millisecond than the one before where this gateway's clock lags behind another's
    */
   keep(message: Message): Message {
-    const before = this.#versionOf(message.topic)
+    const before = this.newest(message.topic)
     const kept =
       before === undefined || message.at > before.at ? message : { ...message, at: before.at + 1, encoded: new Map() }
-    this.replace(kept)
+    this.#replace(kept)
     return kept
   }
 
   /** Takes what another gateway retains, if it is newer. Returns false when it is not. */
   merge(message: Message): boolean {
-    const before = this.#versionOf(message.topic)
+    const before = this.newest(message.topic)
     if (before !== undefined && !isNewer(message, before)) return false
-    this.replace(message)
+    this.#replace(message)
     return true
   }
 
   /** Takes a message (or, with an empty payload, a cleared topic) whatever was there before. */
-  replace(message: Message): void {
+  #replace(message: Message): void {
     if (message.payload.length === 0) this.#clear(message)
     else this.#put(message)
     this.#counters.retained = this.#size
@@ -125,7 +125,7 @@ export class RetainedStore {
       try {
         const message = decodeEnvelope(envelope)
         if (isExpired(message, this.#clock.wall())) useless.push(topic)
-        else this.replace(message)
+        else this.#replace(message)
       } catch (error) {
         useless.push(topic)
         this.#log.warn({ topic, error: String(error) }, 'a retained message in the journal cannot be read; dropped')
@@ -134,7 +134,8 @@ export class RetainedStore {
     for (const topic of useless) journal.delete(topic)
   }
 
-  #versionOf(topic: string): Message | undefined {
+  /** The last message of a topic, or the one without payload that cleared it. */
+  newest(topic: string): Message | undefined {
     return this.#nodeOf(topic)?.message ?? this.#tombstones.get(topic)
   }
 
