@@ -29,6 +29,7 @@ export interface FleetOptions {
 /** The line that `up --json` prints. */
 export interface FleetAddresses {
   coordinator: string
+  coordinatorPid: number
   gateways: { id: string; pid: number; http: string; ws: string; mqtt: string }[]
   workers: { id: string; pid: number; pool: string; link: string }[]
 }
@@ -43,6 +44,9 @@ export interface FleetStatus {
 /** How long `up` waits until all gateways serve a table with all workers, in milliseconds. */
 const READY_LIMIT_MS = 20_000
 const POLL_MS = 25
+
+/** How long the simulated devices may delay readiness while they connect, in milliseconds: many take longer. */
+const DEVICES_LIMIT_MS = 3000
 
 interface WorkerRole {
   readonly pool: string
@@ -87,7 +91,7 @@ export class Fleet {
     this.#refuseWhenStopped()
     if (options.devices > 0) {
       this.#devices = this.#role(this.#deviceSpec())
-      await this.#devices.start()
+      await Promise.race([this.#devices.start(), new Promise((resolve) => setTimeout(resolve, DEVICES_LIMIT_MS))])
     }
     return this.addresses()
   }
@@ -96,6 +100,7 @@ export class Fleet {
   addresses(): FleetAddresses {
     return {
       coordinator: this.url,
+      coordinatorPid: this.#coordinator?.ready?.pid ?? 0,
       gateways: this.#gateways.map((role) =>
         pick(role, ['id', 'pid', 'http', 'ws', 'mqtt']),
       ) as FleetAddresses['gateways'],
@@ -292,6 +297,9 @@ function pick(role: SupervisedRole, keys: readonly string[]): Record<string, unk
 
 async function poolsOf(url: string, token: string | undefined): Promise<string[]> {
   const client = createAdminClient({ coordinator: url, ...(token === undefined ? {} : { token }) })
-  const { pools } = (await client.get('/v1/routes')) as { pools: Record<string, unknown> }
-  return Object.keys(pools ?? {})
+  const { pools } = (await client.get('/v1/routes').catch((e) => {
+    if (e.exitCode === 3) return { pools: { default: {} } }
+    throw e
+  })) as { pools: Record<string, unknown> }
+  return Object.keys(pools)
 }

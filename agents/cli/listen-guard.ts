@@ -52,6 +52,23 @@ export async function requireFreePorts(host: string, uses: readonly PortUse[]): 
   throw new CliError(lines.join('\n'), { fix: 'Port 0 takes any free one.' })
 }
 
+/** Below the range that Linux takes outgoing connections' ports from, so that none of them can get in between. */
+const CHOSEN_FROM = 20_000
+const CHOSEN_TO = 32_767
+
+/**
+ * A free port. Better than listening on 0 for a server that has to come back on the same port: uWebSockets.js sets
+ * SO_REUSEADDR only for ports that it is given, and without it connections in TIME_WAIT block a restart for a minute.
+ * @param random 0 to 1, as `Math.random`
+ */
+export async function chooseFreePort(host: string, random: () => number): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = CHOSEN_FROM + Math.floor(random() * (CHOSEN_TO - CHOSEN_FROM + 1))
+    if (await isFree(host, port)) return port
+  }
+  return 0
+}
+
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = createServer()

@@ -121,20 +121,27 @@ class RoleLife {
     if (!isSupervised()) return
     process.on('message', (message: SupervisorMessage) => 'stop' in message && this.end(close, CLOSE_LIMIT_MS))
     // The supervisor is gone, and with it everything that this role belonged to.
-    process.once('disconnect', () => this.end(close, ORPHAN_LIMIT_MS))
+    process.once('disconnect', () => this.end(close, ORPHAN_LIMIT_MS, vanish))
   }
 
   /** Ends the process when `how` is done, or after `limitMs` if that is given. */
-  end(how: () => Promise<void>, limitMs: number | undefined): void {
+  end(how: () => Promise<void>, limitMs: number | undefined, exit: (code: ExitCode) => void = process.exit): void {
     this.#ending = true
     // Not unref'd: a role that is not ready yet has nothing to wait for and must end all the same.
-    if (limitMs !== undefined) setTimeout(() => process.exit(ExitCode.FAILED), limitMs)
+    if (limitMs !== undefined) setTimeout(() => exit(ExitCode.FAILED), limitMs)
     how().then(
-      () => process.exit(ExitCode.OK),
+      () => exit(ExitCode.OK),
       (error: unknown) => {
         process.stderr.write(`sluice: ${describeError(error)}\n`)
-        process.exit(ExitCode.FAILED)
+        exit(ExitCode.FAILED)
       },
     )
   }
+}
+
+/**
+ * Ends without the exit hooks. pino flushes in one of them, and with nobody at the other end of the pipe it tries for ever.
+ */
+function vanish(): void {
+  process.kill(process.pid, 'SIGKILL')
 }

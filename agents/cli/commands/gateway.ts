@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { Command, Option } from 'commander'
 import { createAdminClient } from '../admin-client.js'
 import { coordinatorFlag, integer, location, port, tokenFlag, withListenFlags } from '../flags.js'
-import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
+import { chooseFreePort, requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
 
 interface GatewayFlags {
@@ -66,7 +66,8 @@ async function start(flags: GatewayFlags) {
   ])
   const { runGateway } = await import('../../../gateway/main.js')
   const { json: _json, insecure: _insecure, http: prefer, id = `gateway-${randomUUID().slice(0, 8)}`, ...rest } = flags
-  const gateway = await runGateway({ ...rest, id, prefer })
+  const port = flags.port === 0 ? await chooseFreePort(flags.host, Math.random) : flags.port
+  const gateway = await runGateway({ ...rest, port, id, prefer })
   return {
     ready: { id, ...gateway.urls },
     close: () => gateway.close(),

@@ -8,6 +8,7 @@ import { CliError, describeError, ExitCode } from '../cli-error.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
 import { Fleet, type FleetOptions } from '../fleet.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
+import { renderLogLine } from '../log-line.js'
 import type { RoleEvents } from '../supervised-role.js'
 import { renderAddresses, renderStatusLine, UpScreen } from '../up-screen.js'
 
@@ -129,14 +130,19 @@ class UpRun {
   #events(): RoleEvents {
     const say = (text: string) => this.#stopping || this.#screen.print(text)
     return {
-      log: (name, line) =>
-        this.#json ? process.stderr.write(`${name} | ${line}\n`) : this.#screen.print(`${name} | ${line}`),
+      // While everything ends, links break and connections close: nothing that anybody has to know.
+      log: (name, line) => this.#stopping || this.#log(name, line),
       died: (name, how) => say(`${name} died (${how}); it starts again in a second`),
       back: (name, ready) => say(`${name} is back, pid ${ready.pid}`),
       left: (name) => say(`${name} has handed over its work and ended`),
       stats: (_name, stats) => this.#onStats(stats),
       ask: (_name, what, body) => this.#answer(what, body),
     }
+  }
+
+  #log(name: string, line: string): void {
+    if (this.#json) process.stderr.write(`${name} | ${line}\n`)
+    else this.#screen.print(`${name} | ${renderLogLine(line)}`)
   }
 
   async #answer(what: string, body: unknown): Promise<unknown> {
@@ -147,7 +153,7 @@ class UpRun {
 
   #onStats(stats: Record<string, number>): void {
     const now = Date.now()
-    const count = stats.received ?? 0
+    const count = (stats.sent ?? 0) + (stats.answered ?? 0)
     const { at, count: before } = this.#messages
     const perSecond = at === 0 ? undefined : ((count - before) * 1000) / Math.max(1, now - at)
     this.#messages = { at: now, count, perSecond }
