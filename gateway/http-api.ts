@@ -1,6 +1,8 @@
 /** What a gateway answers over HTTP besides its WebSocket paths: health, metrics, the nearest gateways. */
 
 import type { FleetLoad } from '../proto/control.js'
+import { SluiceError } from '../proto/errors.js'
+import { nearestGateways, readNearestQuery } from '../proto/nearest.js'
 import type { RoutingTable } from '../proto/table.js'
 import { type HttpServer, json, text } from './edge/server/server.js'
 
@@ -24,4 +26,13 @@ export function addGatewayApi(server: HttpServer, view: GatewayView): void {
   })
   server.route('GET', '/metrics', async () => text(200, await view.metrics(), view.metricsType))
   server.route('GET', '/v1/status', () => json(200, view.status()))
+  server.route('GET', '/v1/nearest', ({ query }) => {
+    const wanted = readNearestQuery(query)
+    if ('problem' in wanted) {
+      const { path, problem } = wanted
+      return json(400, new SluiceError('bad_request', problem, { path }))
+    }
+    const gateways = nearestGateways(view.table.gateways.values(), wanted, (id) => view.load[id] ?? 0)
+    return json(200, { version: view.table.version, gateways })
+  })
 }

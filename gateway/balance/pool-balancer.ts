@@ -2,6 +2,7 @@
 
 import { type Pool, UNOWNED, type WorkerEntry } from '../../proto/table.js'
 import type { Candidate, Picker } from './candidate.js'
+import { pickLeastLoaded } from './least-connections.js'
 import { OutlierDetector, type OutlierOptions } from './outlier.js'
 import { createPicker } from './picker.js'
 import { DEFAULT_SLOW_START, type SlowStart, slowStartWeight } from './slow-start.js'
@@ -129,6 +130,7 @@ export class PoolBalancer {
     const owner = this.ownerOf(slot)
     if (!anyone && owner !== undefined && owner !== avoid && this.#workers.get(owner)?.linked === false)
       return undefined
+    if (anyone && this.#pool.slots.length === 0) return this.#chooseForMove(avoid, random)
     const request = { slot, owner, random }
     const shunned = avoid === undefined ? undefined : this.#workers.get(avoid)
     if (shunned === undefined || !shunned.available) return this.#picker.pick(this.#list, request)?.id
@@ -136,6 +138,17 @@ export class PoolBalancer {
     const other = this.#picker.pick(this.#list, request)
     shunned.available = true
     return (other ?? this.#picker.pick(this.#list, request))?.id
+  }
+
+  /**
+   * Where a session goes that left its worker, in a pool without slots: to whoever has most room, at its whole weight.
+   * Slow start is for new sessions; a handoff that heeded it would go to another full worker.
+   */
+  #chooseForMove(avoid: string | undefined, random: number): string | undefined {
+    const whole = this.#list.map((worker) => ({ ...worker, weight: worker.entry.weight }))
+    const others = whole.filter(({ id }) => id !== avoid)
+    const request = { slot: -1, owner: undefined, random }
+    return (pickLeastLoaded(others, request) ?? pickLeastLoaded(whole, request))?.id
   }
 
   /** Owner of a slot in the table in force. */
