@@ -49,9 +49,12 @@ function withProperties(
   return packet
 }
 
-/** @param code reason code in MQTT 5, return code before */
+/**
+ * MQTT 3.1 has no session-present flag: its byte is reserved.
+ * @param code reason code in MQTT 5, return code before
+ */
 export function encodeConnack(version: Version, present: boolean, code: number, properties = NO_PROPERTIES): Buffer {
-  if (version !== 5) return Buffer.from([PacketType.CONNACK << 4, 2, present ? 1 : 0, code])
+  if (version !== 5) return Buffer.from([PacketType.CONNACK << 4, 2, present && version !== 3 ? 1 : 0, code])
   return withProperties(PacketType.CONNACK << 4, [present ? 1 : 0, code], properties, [])
 }
 

@@ -1,0 +1,29 @@
+import type { FrameView } from '../../../proto/frame.js'
+import { isTopicName } from '../../../proto/topic.js'
+import type { MessageProperties } from '../../ports.js'
+import { DeviceMessage } from './message.js'
+import type { MqttSession } from './session.js'
+
+/**
+ * A worker's frame as a message for its client: on the response topic of the latest request with the same topic, else
+ * on TOPIC/reply (design section 3). Headers become user properties.
+ * @returns undefined when the frame cannot become a message: no valid topic
+ */
+export function answerTo(view: FrameView, session: MqttSession, now: number): DeviceMessage | undefined {
+  let topic: string
+  let headers: Record<string, string> | undefined
+  try {
+    topic = view.topic()
+    headers = view.headerCount > 0 ? view.headers() : undefined
+  } catch {
+    return undefined
+  }
+  const reply = session.replies?.find(topic)
+  const to = reply?.topic ?? `${topic}/reply`
+  if (!isTopicName(to)) return undefined
+  const properties: MessageProperties = {}
+  if (reply?.correlation !== undefined) properties.correlationData = reply.correlation
+  if (headers !== undefined) properties.user = Object.entries(headers)
+  const bare = reply?.correlation === undefined && headers === undefined
+  return new DeviceMessage(to, Uint8Array.from(view.payload()), 1, false, '', bare ? undefined : properties, now)
+}

@@ -1,0 +1,537 @@
+/** One client's connection: its packets in, its packets out, and how it ends. */
+
+import { type ErrorCode, SluiceError } from '../../../proto/errors.js'
+import type { FrameView } from '../../../proto/frame.js'
+import { type ConnectPacket, ConnectRefused, readConnect } from '../../../proto/mqtt/connect.js'
+import {
+  Ack,
+  checkPing,
+  readAck,
+  readAuth,
+  readDisconnect,
+  readSubscribe,
+  readUnsubscribe,
+} from '../../../proto/mqtt/decode.js'
+import { encodeAuth, encodeConnack, encodeDisconnect, encodePublish, PINGRESP } from '../../../proto/mqtt/encode.js'
+import type { Version } from '../../../proto/mqtt/packet.js'
+import { MqttError, malformed, PacketType, protocolError, type Qos, Reason } from '../../../proto/mqtt/packet.js'
+import { NO_PROPERTIES, type Properties } from '../../../proto/mqtt/properties.js'
+import { PacketReader, type PacketSink, type PublishView } from '../../../proto/mqtt/reader.js'
+import type { DevicePort, DeviceSession, Message } from '../../ports.js'
+import type { Access } from './access.js'
+import { OutboundAliases } from './aliases.js'
+import { answerTo } from './answer.js'
+import type { Verdict } from './authentication.js'
+import { connackProperties, legacyCode, negotiate, type Terms } from './connect-terms.js'
+import type { EdgeContext } from './context.js'
+import { Handshake, type HandshakeOwner } from './handshake.js'
+import { DeviceMessage, encodedFor, messageProperties, wireProperties } from './message.js'
+import { OutBatch } from './out-batch.js'
+import { endOf, type MqttSession, type Outlet } from './session.js'
+import { subscribe, unsubscribe } from './subscribing.js'
+import type { ByteTransport } from './transport.js'
+import { releaseReceived, Uplink, type UplinkOwner } from './uplink.js'
+
+/** Milliseconds until a packet is offered again that an overloaded worker could not take. */
+const STALL_MS = 5
+
+const ack = new Ack()
+
+type State = 'connecting' | 'active' | 'closed'
+
+export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, HandshakeOwner {
+  readonly context: EdgeContext
+  readonly batch: OutBatch
+  readonly #transport: ByteTransport
+  readonly #reader: PacketReader
+  #state: State = 'connecting'
+  #terms: Terms | undefined
+  #handshake: Handshake | undefined
+  session!: MqttSession
+  upstream!: DeviceSession
+  access!: Access
+  #uplink: Uplink | undefined
+  #aliases: OutboundAliases | undefined
+  /** Reading stopped: an answer is awaited, a worker is overloaded, or the client does not read itself. */
+  #paused = false
+  #waiting = false
+  /** {@link EdgeContext.tick} of the last packet. */
+  #seen: number
+  /** Ticks without a packet after which the connection is cut; 0 for never. */
+  #patience: number
+
+  constructor(context: EdgeContext, transport: ByteTransport) {
+    this.context = context
+    this.#transport = transport
+    this.batch = new OutBatch(transport, context.flush)
+    this.#reader = new PacketReader(this, context.options.maxPacket, context.view)
+    this.#seen = context.tick
+    this.#patience = Math.ceil((context.options.connectTimeoutMs * context.ticksPerSecond) / 1000)
+  }
+
+  get version(): Version {
+    return this.#reader.version
+  }
+
+  get window(): number {
+    return this.#terms?.window ?? 1
+  }
+
+  get buffered(): number {
+    return this.batch.buffered
+  }
+
+  get congested(): boolean {
+    return this.batch.buffered > this.context.options.maxBuffered
+  }
+
+  /** Bytes from the client. They must not change afterwards. */
+  receive(bytes: Buffer): void {
+    if (this.#state === 'closed') return
+    this.#seen = this.context.tick
+    this.#guard(() => this.#reader.receive(bytes))
+    if (this.congested) this.#pause()
+  }
+
+  /** The transport wrote what it had. */
+  drained(): void {
+    if (this.#state === 'closed') return
+    if (this.#state === 'active') this.session.pump()
+    if (this.#paused && !this.#waiting && !this.congested) this.#resume()
+  }
+
+  /** The transport is gone. */
+  lost(): void {
+    this.batch.drop()
+    this.#leave()
+  }
+
+  /** Keep-alive [MQTT-3.1.2-22] and the time for CONNECT; called every tick. */
+  sweep(): void {
+    if (this.#patience === 0 || this.context.tick - this.#seen <= this.#patience) return
+    if (this.#state !== 'active') {
+      this.#close(undefined)
+      return
+    }
+    this.context.counters.keepAliveTimeouts++
+    this.#close(Reason.KEEP_ALIVE_TIMEOUT)
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** [MQTT-4.13.1-1] and section 4.13.2: say why where there is a way to, then close. */
+  #failed(error: unknown): void {
+    const { counters, log } = this.context
+    if (error instanceof ConnectRefused) {
+      this.#refuse(error.version, error.code, error.message)
+      return
+    }
+    if (!(error instanceof MqttError)) {
+      log.warn({ device: this.session?.device, error: String(error) }, 'a defect ended a connection')
+      this.#close(Reason.UNSPECIFIED)
+      return
+    }
+    counters.protocolErrors++
+    log.debug(
+      { device: this.session?.device, reason: error.reason, error: error.message },
+      'a client broke the protocol',
+    )
+    if (this.#state === 'connecting' && this.version === 5 && !error.silent) {
+      this.#refuse(5, error.reason, error.message)
+      return
+    }
+    this.#close(error.silent ? undefined : error.reason)
+  }
+
+  // ---- packets in
+
+  publish(view: PublishView): boolean {
+    if (this.#state === 'closed') return true
+    if (this.#state !== 'active') throw protocolError('PUBLISH before the connection was accepted')
+    this.#uplink ??= new Uplink(this)
+    return this.#uplink.publish(view)
+  }
+
+  packet(type: number, flags: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#state === 'closed') return true
+    if (this.#state === 'active') this.#dispatch(type, flags, bytes, start, end)
+    else if (type === PacketType.CONNECT && this.#terms === undefined)
+      this.#connect(readConnect(flags, bytes, start, end))
+    else if (type === PacketType.AUTH && this.#handshake !== undefined) {
+      this.#handshake.auth(readAuth(flags, bytes, start, end), false)
+    } else throw protocolError('a packet before the connection was accepted')
+    return !this.#waiting
+  }
+
+  #dispatch(type: number, flags: number, bytes: Buffer, start: number, end: number): void {
+    const { version } = this
+    switch (type) {
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBREL:
+      case PacketType.PUBCOMP:
+        readAck(ack, version, type, flags, bytes, start, end)
+        this.#acknowledgement(type)
+        return
+      case PacketType.SUBSCRIBE:
+        subscribe(this, readSubscribe(version, flags, bytes, start, end), () => this.#state === 'active')
+        return
+      case PacketType.UNSUBSCRIBE:
+        unsubscribe(this, readUnsubscribe(version, flags, bytes, start, end))
+        return
+      case PacketType.PINGREQ:
+        checkPing(version, flags, start, end)
+        this.batch.append(PINGRESP)
+        return
+      case PacketType.DISCONNECT:
+        this.#disconnect(flags, bytes, start, end)
+        return
+      case PacketType.AUTH:
+        // [MQTT-4.12.0-6]
+        if (this.#handshake?.method === undefined) throw protocolError('AUTH without an authentication method')
+        this.#handshake.auth(readAuth(flags, bytes, start, end), true)
+        return
+      case PacketType.CONNECT:
+        // [MQTT-3.1.0-2]
+        throw protocolError('a second CONNECT')
+      default:
+        if (type !== PacketType.RESERVED && flags !== 0) throw malformed('reserved flags are set')
+        throw protocolError('this packet is not for a client to send')
+    }
+  }
+
+  #acknowledgement(type: number): void {
+    const { session } = this
+    const { packetId, reason } = ack
+    if (type === PacketType.PUBREL) {
+      releaseReceived(this, packetId)
+      return
+    }
+    const fault =
+      type === PacketType.PUBACK
+        ? session.puback(packetId)
+        : type === PacketType.PUBREC
+          ? session.pubrec(packetId, reason)
+          : session.pubcomp(packetId)
+    if (fault !== 0) throw new MqttError(fault, 'an acknowledgement of the wrong kind')
+  }
+
+  #disconnect(flags: number, bytes: Buffer, start: number, end: number): void {
+    const { reason, properties } = readDisconnect(this.version, flags, bytes, start, end)
+    const { sessionExpiry } = properties
+    if (sessionExpiry !== undefined) {
+      // [MQTT-3.14.2-2]
+      if (sessionExpiry > 0 && this.session.expiry === 0) throw protocolError('a session without expiry cannot get one')
+      this.session.expiry = Math.min(sessionExpiry, this.context.options.maxSessionExpiry)
+    }
+    // [MQTT-3.14.4-3]
+    if (reason !== Reason.DISCONNECT_WITH_WILL && this.#terms !== undefined && reason === 0)
+      this.#terms.will = undefined
+    this.#close(undefined)
+  }
+
+  // ---- connecting
+
+  #connect(packet: ConnectPacket): void {
+    this.#reader.version = packet.version
+    const terms = negotiate(packet, this.context)
+    this.#terms = terms
+    this.#handshake = new Handshake(this, packet, terms.clientId, this.#transport.remoteAddress)
+    this.#handshake.start(packet.properties.authData)
+  }
+
+  wait<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
+    if (!(answer instanceof Promise)) {
+      then(answer)
+      return
+    }
+    this.#waiting = true
+    this.#pause()
+    void answer.then((value) => {
+      this.#waiting = false
+      if (this.#state === 'closed') return
+      this.#guard(() => then(value))
+      this.#resume()
+    })
+  }
+
+  verdict(verdict: Verdict, data: Uint8Array | undefined): void {
+    const { version } = this
+    if (!verdict.accepted) {
+      if (this.#state === 'active') this.#close(verdict.reason)
+      else this.#refuse(version as 3, version === 5 ? verdict.reason : legacyCode(verdict.reason), verdict.message)
+      return
+    }
+    if (this.#state !== 'active') {
+      this.#accept(verdict, data)
+      return
+    }
+    // The end of a re-authentication.
+    if (verdict.access !== undefined) this.#useAccess(verdict.access)
+    const authMethod = this.#handshake?.method as string
+    this.batch.append(encodeAuth(Reason.SUCCESS, data === undefined ? { authMethod } : { authMethod, authData: data }))
+  }
+
+  #accept(verdict: Extract<Verdict, { accepted: true }>, data: Uint8Array | undefined): void {
+    const { context, version } = this
+    const terms = this.#terms as Terms
+    const { clientId: device, clean } = terms
+    const method = this.#handshake?.method
+    const properties = version === 5 ? connackProperties(terms, context, method, data) : NO_PROPERTIES
+    const old = context.find(device)
+    const present = old !== undefined && !clean
+    const connack = encodeConnack(version, present, Reason.SUCCESS, properties)
+    // [MQTT-3.1.2-24]: a client that cannot take the answer cannot be served.
+    if (connack.length > terms.maxPacket) {
+      this.#close(undefined)
+      return
+    }
+    old?.outlet?.takenOver(clean)
+    const attributes = { ...terms.attributes, ...verdict.attributes }
+    try {
+      this.upstream = context.host.open({ device, protocol: 'mqtt', attributes, continue: !clean }, this)
+    } catch (error) {
+      this.#unavailable(error)
+      return
+    }
+    const kept = context.find(device)
+    this.session = kept !== undefined && !clean ? kept : context.create(device)
+    this.#activate(terms, verdict.access ?? context.accessOf(device), connack)
+  }
+
+  #activate(terms: Terms, access: Access, connack: Buffer): void {
+    const { session, context } = this
+    this.#useAccess(access)
+    this.#state = 'active'
+    this.#patience = Math.ceil(terms.keepAlive * 1.5 * context.ticksPerSecond)
+    session.expiry = terms.expiry
+    session.will = undefined
+    session.useUpstream(this.upstream.id, this.upstream.uplinkAcked)
+    if (this.#handshake?.method === undefined) this.#handshake = undefined
+    this.batch.append(connack)
+    session.attach(this)
+    if (session.lasting) context.journal?.changed(session)
+    this.upstream.replay(session.lastSeq)
+  }
+
+  #useAccess(access: Access): void {
+    this.access = access
+    this.session.receives = access.receives
+  }
+
+  #unavailable(error: unknown): void {
+    const code = error instanceof SluiceError ? error.code : 'internal'
+    if (code === 'internal') this.context.log.warn({ error: String(error) }, 'a session could not be opened')
+    const reason =
+      code === 'draining'
+        ? Reason.USE_ANOTHER_SERVER
+        : code === 'overloaded'
+          ? Reason.SERVER_BUSY
+          : Reason.SERVER_UNAVAILABLE
+    this.#refuse(this.version as 3, this.version === 5 ? reason : legacyCode(reason), String(error))
+  }
+
+  #refuse(version: 3 | 4 | 5, code: number, message: string): void {
+    this.context.counters.refused++
+    this.context.log.debug({ code, message, from: this.#transport.remoteAddress }, 'a connection was refused')
+    this.batch.append(encodeConnack(version, false, code))
+    this.#close(undefined)
+  }
+
+  // ---- the session's side
+
+  sendPublish(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    packetId: number,
+    dup: boolean,
+  ): boolean {
+    const terms = this.#terms as Terms
+    const v5 = terms.v5
+    this.context.counters.sent++
+    if (qos === 0 && !retain && message instanceof DeviceMessage && message.source !== undefined) {
+      // The packet as it came, untouched: the common case costs one copy.
+      if (message.sourceV5 === v5 && ids === undefined && terms.aliases === 0) {
+        if (message.end - message.start > terms.maxPacket) return false
+        this.batch.append(message.source, message.start, message.end)
+        return true
+      }
+    }
+    if (v5 && (ids !== undefined || terms.aliases > 0)) return this.#sendOwn(message, qos, retain, ids, packetId, dup)
+    const { bytes, idAt } = encodedFor(message, v5, qos, retain, this.context.now)
+    if (bytes.length > terms.maxPacket) return false
+    if (qos === 0) this.batch.append(bytes)
+    else this.batch.publish(bytes, idAt, packetId, dup)
+    return true
+  }
+
+  /** A PUBLISH that is like no other: it has subscription identifiers or a topic alias. */
+  #sendOwn(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    id: number,
+    dup: boolean,
+  ): boolean {
+    const terms = this.#terms as Terms
+    if (terms.aliases > 0) this.#aliases ??= new OutboundAliases(terms.aliases)
+    const known = this.#aliases?.known(message.topic) ?? 0
+    const alias = known > 0 ? known : (this.#aliases?.assign(message.topic) ?? 0)
+    const properties = wireProperties(message, this.context.now, ids, alias)
+    const topic = known > 0 ? '' : message.topic
+    const { bytes, idAt } = encodePublish(true, { topic, payload: message.payload, qos, retain, properties })
+    if (bytes.length > terms.maxPacket) {
+      if (known === 0) this.#aliases?.forget(message.topic)
+      return false
+    }
+    if (qos === 0) this.batch.append(bytes)
+    else this.batch.publish(bytes, idAt, id, dup)
+    return true
+  }
+
+  sendPubrel(packetId: number): void {
+    this.batch.ack(PacketType.PUBREL, packetId, Reason.SUCCESS)
+  }
+
+  confirmed(seq: number): void {
+    this.upstream.deviceAcked(seq)
+  }
+
+  overflow(): void {
+    this.#close(Reason.QUOTA_EXCEEDED)
+  }
+
+  takenOver(clean: boolean): void {
+    this.context.counters.takenOver++
+    const will = this.#terms?.will
+    // [MQTT-3.1.4-3], and section 3.1.4: a will with a delay is not sent when the session goes on.
+    if (will !== undefined && !clean && will.delay > 0 && this.#terms !== undefined) this.#terms.will = undefined
+    this.#close(Reason.SESSION_TAKEN_OVER)
+  }
+
+  // ---- the worker's side
+
+  deliver(view: FrameView, _start: number, _end: number, seq: number, _redelivered: boolean): void {
+    if (this.#state !== 'active') return
+    const { session, context } = this
+    if (seq > 0 && !session.takeSeq(seq)) return
+    const answer = answerTo(view, session, context.now)
+    const granted = answer === undefined ? -1 : session.grantedQos(answer.topic)
+    if (answer === undefined || granted < 0) {
+      context.counters.droppedUnsubscribed++
+      if (seq > 0) session.confirm(seq)
+    } else if (seq > 0 && granted > 0) session.deliverSeq(answer, seq)
+    else {
+      session.deliver(answer, 0, false, undefined)
+      if (seq > 0) session.confirm(seq)
+    }
+  }
+
+  acknowledged(seq: number): void {
+    if (this.#state === 'active') this.#uplink?.acknowledged(seq)
+  }
+
+  failed(seq: number, code: ErrorCode, message: string): void {
+    this.context.log.debug({ device: this.session.device, seq, code, message }, 'a message reached no worker')
+    if (seq > 0 && this.#uplink?.failed(seq, code) === false) this.#close(undefined)
+  }
+
+  end(code: ErrorCode | 'closed', message: string, details: { retryAfterMs?: number; url?: string } = {}): void {
+    if (this.#state === 'closed') return
+    this.context.log.debug({ device: this.session.device, code, message }, 'the session core ended a connection')
+    const { url } = details
+    if (code === 'draining' && url !== undefined) this.#close(Reason.SERVER_MOVED, { serverReference: url })
+    else this.#close(END_REASONS[code] ?? Reason.ADMINISTRATIVE_ACTION)
+  }
+
+  /** The gateway goes. */
+  shutDown(): void {
+    this.#close(Reason.SERVER_SHUTTING_DOWN)
+  }
+
+  stall(): void {
+    this.context.counters.paused++
+    this.#pause()
+    this.#waiting = true
+    this.context.clock.after(STALL_MS, () => {
+      this.#waiting = false
+      if (this.#state !== 'closed') this.#resume()
+    })
+  }
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#transport.pause()
+  }
+
+  #resume(): void {
+    if (this.#state === 'closed') return
+    this.#guard(() => this.#reader.resume())
+    if (this.#waiting || this.congested || !this.#paused) return
+    this.#paused = false
+    this.#transport.resume()
+  }
+
+  // ---- ending
+
+  /** @param reason told to MQTT 5 clients whose connection was accepted; undefined: nothing is said */
+  #close(reason: number | undefined, properties: Properties = NO_PROPERTIES): void {
+    if (this.#state === 'closed') return
+    if (reason !== undefined && this.#state === 'active' && this.version === 5) {
+      const bytes = encodeDisconnect(reason, properties)
+      if (bytes.length <= (this.#terms?.maxPacket ?? 0)) this.batch.append(bytes)
+    }
+    this.batch.end()
+    this.#leave()
+  }
+
+  #leave(): void {
+    if (this.#state === 'closed') return
+    const wasActive = this.#state === 'active'
+    this.#state = 'closed'
+    this.context.closed(this)
+    if (wasActive) this.#detach()
+  }
+
+  /** The session goes on without us, or ends; the will waits for its time or is published now. */
+  #detach(): void {
+    const { session, context, upstream } = this
+    if (session.outlet !== this) return
+    const will = this.#terms?.will
+    session.detach(endOf(context.now, session.expiry))
+    if (will !== undefined) {
+      const { topic, payload, qos, retain, properties } = will
+      const message = new DeviceMessage(
+        topic,
+        payload,
+        qos,
+        retain,
+        session.device,
+        messageProperties(properties),
+        context.now,
+      )
+      session.will = { message, delay: will.delay, dueAt: context.now + will.delay * 1000 }
+    }
+    context.dormant(session)
+    upstream.detach(this, !session.lasting, 'closed')
+  }
+}
+
+const END_REASONS: Readonly<Record<string, number>> = {
+  taken_over: Reason.SESSION_TAKEN_OVER,
+  draining: Reason.SERVER_SHUTTING_DOWN,
+  slow_consumer: Reason.QUOTA_EXCEEDED,
+  overloaded: Reason.SERVER_BUSY,
+  unauthorized: Reason.NOT_AUTHORIZED,
+  forbidden: Reason.NOT_AUTHORIZED,
+}

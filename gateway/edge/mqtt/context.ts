@@ -1,0 +1,43 @@
+import type { PublishView } from '../../../proto/mqtt/reader.js'
+import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
+import type { Access } from './access.js'
+import type { Authenticate, AuthMethod } from './authentication.js'
+import type { FlushQueue } from './out-batch.js'
+import type { MqttSession, SessionShared } from './session.js'
+
+/** What the edge says to its operator. A pino logger fits. */
+export interface MqttLog {
+  debug(details: object, message: string): void
+  info(details: object, message: string): void
+  warn(details: object, message: string): void
+}
+
+/** What all connections of one edge share. */
+export interface EdgeContext extends SessionShared {
+  readonly host: SessionHost
+  readonly fanout: Fanout
+  readonly clock: Clock
+  readonly log: MqttLog
+  readonly flush: FlushQueue
+  /** Used only during the call of a sink. */
+  readonly view: PublishView
+  /** Counts sweeps; cheaper than a clock for keep-alive. */
+  readonly tick: number
+  readonly ticksPerSecond: number
+  readonly authenticate: Authenticate | undefined
+  readonly methods: ReadonlyMap<string, AuthMethod>
+  /** What a client may do whose verdict does not say so itself. */
+  accessOf(device: string): Access
+  newClientId(): string
+  find(device: string): MqttSession | undefined
+  /** A new session under this id; an old one ends. */
+  create(device: string): MqttSession
+  /** Ends a session: subscriptions, queue, a will that waits, and what is kept of it. */
+  discard(session: MqttSession): void
+  /** The session lost its connection; its will, when there is one, waits for its time. */
+  dormant(session: MqttSession): void
+  /** Publishes a will. */
+  publishWill(will: Message): void
+  /** The connection is gone. */
+  closed(connection: object): void
+}

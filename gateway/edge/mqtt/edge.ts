@@ -1,0 +1,287 @@
+/** The MQTT edge of a gateway: its listener, its sessions, and what happens as time passes. */
+
+import { createServer, type Server, type Socket } from 'node:net'
+import { SluiceError } from '../../../proto/errors.js'
+import type { FrameType } from '../../../proto/frame.js'
+import { PublishView } from '../../../proto/mqtt/reader.js'
+import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
+import { type Access, type AccessRules, createAccess } from './access.js'
+import type { Authenticate, AuthMethod } from './authentication.js'
+import { Connection } from './connection.js'
+import type { EdgeContext, MqttLog } from './context.js'
+import { MqttCounters } from './counters.js'
+import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
+import { FlushQueue } from './out-batch.js'
+import { MqttSession, type SessionJournal } from './session.js'
+import { type ByteTransport, SocketTransport } from './transport.js'
+
+export interface MqttEdgeSetup {
+  readonly host: SessionHost
+  readonly fanout: Fanout
+  readonly clock: Clock
+  readonly log: MqttLog
+  readonly options?: Partial<MqttOptions>
+  /** Everybody is let in when absent. */
+  readonly authenticate?: Authenticate
+  readonly methods?: readonly AuthMethod[]
+  /** Rules for clients whose verdict brings none of its own. */
+  readonly rules?: AccessRules
+  /** Where sessions outlive the process; nowhere when absent. */
+  readonly journal?: MqttJournal
+  /** Unguessable and unique text for clients without an id. */
+  readonly newId: () => string
+  /** Runs a function after the pending I/O events of this turn; setImmediate when absent. */
+  readonly turn?: (fn: () => void) => void
+}
+
+/** A {@link SessionJournal} that can also say what it kept. */
+export interface MqttJournal extends SessionJournal {
+  /** Fills `create`d sessions with what outlived the process. */
+  load(create: (device: string) => MqttSession): void
+}
+
+/** What a WebSocket server feeds: see {@link MqttEdge.accept}. */
+export interface AcceptedTransport {
+  /** Bytes from the client; the edge keeps views of them, so they must not change. */
+  receive(bytes: Buffer): void
+  /** The transport wrote what it had. */
+  drained(): void
+  /** The transport is gone. */
+  lost(): void
+}
+
+export interface MqttEdge {
+  readonly counters: MqttCounters
+  /**
+   * @param port 0 for any free one
+   * @returns the actual port
+   * @throws SluiceError `conflict` with path `port` when the port is taken
+   */
+  listen(host: string, port: number): Promise<number>
+  /** Takes a connection whose bytes come over something else: the messages of a WebSocket, or TLS. */
+  accept(transport: ByteTransport): AcceptedTransport
+  /** Takes a socket of a listener of the caller's, TLS for instance. */
+  acceptSocket(socket: Socket): void
+  /** Ends every connection with Server shutting down, and stops. Sessions that last are left to their journal. */
+  close(): Promise<void>
+}
+
+export function createMqttEdge(setup: MqttEdgeSetup): MqttEdge {
+  return new Edge(setup)
+}
+
+/** Sweeps a second: how exact keep-alive, will delay and session expiry are. */
+const TICKS_PER_SECOND = 2
+
+interface OwnedSocket extends Socket {
+  [OWNER]?: Connection
+}
+const OWNER = Symbol('connection')
+
+class Edge implements MqttEdge, EdgeContext {
+  readonly options: MqttOptions
+  readonly counters = new MqttCounters()
+  readonly host: SessionHost
+  readonly fanout: Fanout
+  readonly clock: Clock
+  readonly log: MqttLog
+  readonly journal: MqttJournal | undefined
+  readonly flush: FlushQueue
+  readonly view = new PublishView()
+  readonly ticksPerSecond = TICKS_PER_SECOND
+  readonly authenticate: Authenticate | undefined
+  readonly methods: ReadonlyMap<string, AuthMethod>
+  readonly newClientId: () => string
+  readonly #rules: AccessRules
+  readonly #connections = new Set<Connection>()
+  readonly #sessions = new Map<string, MqttSession>()
+  /** Sessions without a connection. */
+  readonly #dormant = new Set<MqttSession>()
+  readonly #servers: Server[] = []
+  #cancelSweep: () => void
+  #closed = false
+  tick = 0
+  now: number
+
+  constructor(setup: MqttEdgeSetup) {
+    this.options = { ...MQTT_DEFAULTS, ...setup.options }
+    this.host = setup.host
+    this.fanout = setup.fanout
+    this.clock = setup.clock
+    this.log = setup.log
+    this.journal = setup.journal
+    this.authenticate = setup.authenticate
+    this.methods = new Map((setup.methods ?? []).map((method) => [method.name, method]))
+    this.newClientId = setup.newId
+    this.#rules = setup.rules ?? {}
+    this.now = setup.clock.wall()
+    this.flush = new FlushQueue(setup.turn ?? ((fn) => void setImmediate(fn)), () => this.#beforeFlush())
+    this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())
+    this.#restore()
+  }
+
+  listen(host: string, port: number): Promise<number> {
+    // Nagle's algorithm would hold back our one write per turn.
+    const server = createServer({ noDelay: true }, (socket) => this.acceptSocket(socket))
+    this.#servers.push(server)
+    return new Promise((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
+      server.listen({ host, port, backlog: 4096 }, () => {
+        const address = server.address()
+        resolve(typeof address === 'object' && address !== null ? address.port : port)
+      })
+    })
+  }
+
+  accept(transport: ByteTransport): AcceptedTransport {
+    this.now = this.clock.wall()
+    const connection = new Connection(this, transport)
+    this.#connections.add(connection)
+    this.counters.connections++
+    return connection
+  }
+
+  acceptSocket(socket: OwnedSocket): void {
+    if (this.#closed) {
+      socket.destroy()
+      return
+    }
+    socket[OWNER] = this.accept(new SocketTransport(socket)) as Connection
+    // Shared functions: a closure for each event of each idle connection would cost more than its session.
+    socket.on('data', onData)
+    socket.on('drain', onDrain)
+    socket.on('close', onClose)
+    socket.on('error', onError)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelSweep()
+    for (const connection of [...this.#connections]) connection.shutDown()
+    this.flush.flush()
+    await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => done()))))
+  }
+
+  // ---- context
+
+  accessOf(device: string): Access {
+    return createAccess(this.#rules, device)
+  }
+
+  find(device: string): MqttSession | undefined {
+    return this.#sessions.get(device)
+  }
+
+  create(device: string): MqttSession {
+    const old = this.#sessions.get(device)
+    if (old !== undefined) this.discard(old)
+    const session = new MqttSession(device, this)
+    this.#sessions.set(device, session)
+    this.counters.sessions++
+    return session
+  }
+
+  discard(session: MqttSession): void {
+    const { will } = session
+    if (this.#sessions.get(session.device) === session) {
+      this.#sessions.delete(session.device)
+      this.counters.sessions--
+    }
+    this.#dormant.delete(session)
+    if (session.subscriptions !== undefined) this.fanout.unsubscribeAll(session)
+    this.journal?.ended(session)
+    session.clear()
+    // [MQTT-3.1.3-9]: the end of the session does not wait for the delay.
+    if (will !== undefined) this.publishWill(will.message)
+    this.flush.wake()
+  }
+
+  dormant(session: MqttSession): void {
+    this.now = this.clock.wall()
+    const { will } = session
+    if (will !== undefined && (will.delay === 0 || !session.lasting)) {
+      session.will = undefined
+      this.publishWill(will.message)
+    }
+    if (!session.lasting) {
+      this.discard(session)
+      return
+    }
+    this.#dormant.add(session)
+    this.journal?.changed(session)
+    this.flush.wake()
+  }
+
+  publishWill(will: Message): void {
+    this.fanout.publish(will)
+  }
+
+  closed(connection: Connection): void {
+    if (this.#connections.delete(connection)) this.counters.connections--
+  }
+
+  // ---- time
+
+  #beforeFlush(): void {
+    this.now = this.clock.wall()
+    this.journal?.commit()
+  }
+
+  #sweep(): void {
+    this.tick++
+    this.now = this.clock.wall()
+    this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())
+    for (const connection of this.#connections) connection.sweep()
+    for (const session of this.#dormant) this.#age(session)
+  }
+
+  #age(session: MqttSession): void {
+    if (session.outlet !== undefined) {
+      this.#dormant.delete(session)
+      return
+    }
+    if (session.endsAt <= this.now) {
+      this.discard(session)
+      return
+    }
+    const { will } = session
+    if (will === undefined || will.dueAt > this.now) return
+    session.will = undefined
+    this.publishWill(will.message)
+    this.journal?.changed(session)
+    this.flush.wake()
+  }
+
+  #restore(): void {
+    this.journal?.load((device) => this.create(device))
+    for (const session of this.#sessions.values()) {
+      this.#dormant.add(session)
+      for (const [filter, options] of session.subscriptions ?? []) {
+        // Retained messages were delivered when the client subscribed.
+        this.fanout.subscribe(session, filter, { ...options, retainHandling: 2 }, () => {})
+      }
+    }
+  }
+}
+
+function onData(this: OwnedSocket, chunk: Buffer): void {
+  this[OWNER]?.receive(chunk)
+}
+
+function onDrain(this: OwnedSocket): void {
+  this[OWNER]?.drained()
+}
+
+function onClose(this: OwnedSocket): void {
+  this[OWNER]?.lost()
+}
+
+function onError(this: OwnedSocket): void {
+  // `close` follows.
+  this.destroy()
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (error.code !== 'EADDRINUSE') return error
+  return new SluiceError('conflict', `MQTT port ${port} on ${host} is taken`, { path: 'port', cause: error })
+}

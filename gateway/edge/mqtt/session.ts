@@ -1,0 +1,397 @@
+/**
+ * What the gateway keeps of an MQTT client beyond its connection (MQTT 5.0 section 4.1): subscriptions, messages on
+ * their way to it, and QoS 2 messages from it. No sockets in here: the connection is an {@link Outlet}.
+ */
+
+import { type Qos, Reason } from '../../../proto/mqtt/packet.js'
+import { topicMatches } from '../../../proto/topic.js'
+import type { Message, Subscriber, SubscriptionOptions } from '../../ports.js'
+import type { MqttCounters } from './counters.js'
+import { DownlinkAcks } from './downlink-acks.js'
+import { Delivery, DeliveryQueue, InFlight, Stage } from './in-flight.js'
+import { isExpired } from './message.js'
+import { type MqttOptions, NEVER } from './options.js'
+import type { Replies } from './replies.js'
+import type { PendingWill } from './will.js'
+
+/** The connection, as its session sees it. */
+export interface Outlet {
+  /** Most deliveries at QoS 1 and 2 in flight. */
+  readonly window: number
+  /** True while more should not be written: the socket is slow. */
+  readonly congested: boolean
+  /**
+   * @param packetId 0 at QoS 0
+   * @returns false when the message is larger than the client takes
+   */
+  sendPublish(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    packetId: number,
+    dup: boolean,
+  ): boolean
+  sendPubrel(packetId: number): void
+  /** The client confirmed workers' frames up to this seq. */
+  confirmed(seq: number): void
+  /** Another connection of the same client takes over. */
+  takenOver(clean: boolean): void
+  /** The queue is full; the connection ends, the session stays. */
+  overflow(): void
+}
+
+/** A QoS 2 message from the client between PUBLISH and PUBREL. */
+export interface Received {
+  /** Hash of topic and payload: tells a repetition from a reused identifier. */
+  readonly hash: number
+  /** Uplink seq whose processing PUBREC waits for; 0 when it is done. */
+  seq: number
+  /** Seen again on this connection. */
+  repeats: number
+}
+
+/**
+ * Where sessions outlive the process. Calls only note what changed; {@link SessionJournal.commit} makes it durable, and
+ * comes before any acknowledgement of the same turn leaves the gateway. Only sessions with an expiry are told of.
+ */
+export interface SessionJournal {
+  /** The session began, or its expiry, subscriptions or will changed. */
+  changed(session: MqttSession): void
+  /** The session ended: nothing of it is kept. */
+  ended(session: MqttSession): void
+  /** A delivery was queued or sent, or reached another stage. */
+  delivery(session: MqttSession, delivery: Delivery): void
+  /** The client has it, or it was given up. */
+  delivered(session: MqttSession, delivery: Delivery): void
+  /** The set of QoS 2 messages of the client that wait for their PUBREL changed. */
+  received(session: MqttSession): void
+  commit(): void
+}
+
+/** What all sessions of an edge share. */
+export interface SessionShared {
+  readonly options: MqttOptions
+  readonly counters: MqttCounters
+  readonly journal: SessionJournal | undefined
+  /** Wall clock of the turn that runs, milliseconds. */
+  readonly now: number
+}
+
+export class MqttSession implements Subscriber {
+  readonly device: string
+  readonly #shared: SessionShared
+  outlet: Outlet | undefined
+  /** Seconds that it outlives its connection. */
+  expiry = 0
+  /** Wall clock when it ends; 0 while it is connected. */
+  endsAt = 0
+  will: PendingWill | undefined
+  /** Where a rule forbids some topics: asked before each delivery. */
+  receives: ((topic: string) => boolean) | undefined
+  subscriptions: Map<string, SubscriptionOptions> | undefined
+  received: Map<number, Received> | undefined
+  #inFlight: InFlight | undefined
+  #queue: DeliveryQueue | undefined
+  /** SUBSCRIBEs whose SUBACK is not sent yet: deliveries wait for it. */
+  #holds = 0
+  replies: Replies | undefined
+  /** Id of the worker-side session whose frames are delivered. */
+  #upstream = ''
+  /** The last of their seqs that came. */
+  lastSeq = 0
+  #downlink: DownlinkAcks | undefined
+  // The last answer of grantedQos.
+  #grantTopic: string | undefined
+  #grant = -1
+
+  constructor(device: string, shared: SessionShared) {
+    this.device = device
+    this.#shared = shared
+  }
+
+  /** False while a shared subscription should choose somebody else: offline, or slow with a long queue. */
+  get available(): boolean {
+    const { outlet } = this
+    return outlet !== undefined && !outlet.congested && (this.#queue?.size ?? 0) < this.#shared.options.maxQueued / 2
+  }
+
+  get lasting(): boolean {
+    return this.expiry > 0
+  }
+
+  get inFlight(): Iterable<Delivery> {
+    return this.#inFlight ?? []
+  }
+
+  get queued(): Iterable<Delivery> {
+    return this.#queue ?? []
+  }
+
+  deliver(message: Message, qos: Qos, retain: boolean, ids: readonly number[] | undefined): void {
+    const { outlet, receives } = this
+    if (receives !== undefined && !receives(message.topic)) return
+    if (qos === 0 && this.#holds === 0) {
+      if (outlet !== undefined) this.#deliverAtMostOnce(outlet, message, retain, ids)
+      else if (this.#shared.options.queueQos0) this.#enqueue(new Delivery(message, 0, retain, ids, 0))
+      return
+    }
+    this.#accept(new Delivery(message, qos, retain, ids, 0))
+  }
+
+  /** @returns false when this frame came before, on an earlier connection */
+  takeSeq(seq: number): boolean {
+    if (seq <= this.lastSeq) return false
+    this.lastSeq = seq
+    this.#downlink ??= new DownlinkAcks()
+    this.#downlink.sent(seq)
+    return true
+  }
+
+  /** The client has a worker's frame, or will never have it. */
+  confirm(seq: number): void {
+    const upTo = this.#downlink?.confirmed(seq) ?? 0
+    if (upTo > 0) this.outlet?.confirmed(upTo)
+  }
+
+  /** A worker's frame at QoS 1; `seq` is confirmed when the client acknowledged it. */
+  deliverSeq(message: Message, seq: number): void {
+    this.#accept(new Delivery(message, 1, false, undefined, seq))
+  }
+
+  /** The worker-side session of this connection; with another one the old seqs mean nothing any more. */
+  useUpstream(id: string, uplinkAcked: number): void {
+    const same = id === this.#upstream
+    for (const [packetId, received] of this.received ?? []) {
+      if (received.seq === 0) continue
+      if (same && received.seq <= uplinkAcked) received.seq = 0
+      else if (!same) this.received?.delete(packetId)
+    }
+    if (same) return
+    this.#upstream = id
+    this.lastSeq = 0
+    this.#downlink = undefined
+    for (const delivery of this.#inFlight ?? []) delivery.seq = 0
+    for (const delivery of this.#queue ?? []) delivery.seq = 0
+  }
+
+  #deliverAtMostOnce(outlet: Outlet, message: Message, retain: boolean, ids: readonly number[] | undefined): void {
+    if (outlet.congested) this.#shared.counters.droppedSlow++
+    else if (this.#queue !== undefined && this.#queue.size > 0 && this.#queue.peek()?.qos === 0)
+      this.#enqueue(new Delivery(message, 0, retain, ids, 0))
+    else if (!outlet.sendPublish(message, 0, retain, ids, 0, false)) this.#shared.counters.droppedTooLarge++
+  }
+
+  #accept(delivery: Delivery): void {
+    const { outlet } = this
+    const idle = this.#queue === undefined || this.#queue.size === 0
+    if (outlet !== undefined && this.#holds === 0 && idle && this.#mayStart(outlet)) this.#start(outlet, delivery)
+    else this.#enqueue(delivery)
+  }
+
+  #mayStart(outlet: Outlet): boolean {
+    const inFlight = this.#inFlight
+    return !outlet.congested && (inFlight === undefined || (inFlight.size < outlet.window && !inFlight.exhausted))
+  }
+
+  #start(outlet: Outlet, delivery: Delivery): void {
+    const message = delivery.message as Message
+    if (isExpired(message, this.#shared.now)) {
+      this.#shared.counters.droppedExpired++
+      this.#giveUp(delivery)
+      return
+    }
+    this.#inFlight ??= new InFlight()
+    const { qos, retain, ids } = delivery
+    this.#inFlight.add(delivery)
+    if (!outlet.sendPublish(message, qos, retain, ids, delivery.packetId, false)) {
+      // [MQTT-3.1.2-25]: dropped as if it had been sent.
+      this.#shared.counters.droppedTooLarge++
+      this.#inFlight.finish(delivery)
+      this.#giveUp(delivery)
+      return
+    }
+    delivery.stage = qos === 1 ? Stage.PUBACK : Stage.PUBREC
+    delivery.sent = true
+    if (this.lasting) this.#shared.journal?.delivery(this, delivery)
+  }
+
+  #giveUp(delivery: Delivery): void {
+    if (delivery.seq > 0) this.confirm(delivery.seq)
+    if (this.lasting) this.#shared.journal?.delivered(this, delivery)
+  }
+
+  /** Bounded: a connected client that is this far behind is cut off; for an absent one the newest messages are dropped. */
+  #enqueue(delivery: Delivery): void {
+    this.#queue ??= new DeliveryQueue()
+    const { maxQueued, maxQueuedBytes } = this.#shared.options
+    const queue = this.#queue
+    if (queue.size >= maxQueued || queue.bytes >= maxQueuedBytes) this.#dropExpired(queue)
+    if (queue.size >= maxQueued || queue.bytes >= maxQueuedBytes) {
+      if (delivery.qos > 0) this.#shared.counters.droppedQueueFull++
+      else this.#shared.counters.droppedSlow++
+      if (this.outlet !== undefined && delivery.qos > 0) this.outlet.overflow()
+      return
+    }
+    queue.push(delivery)
+    if (this.lasting && delivery.qos > 0) this.#shared.journal?.delivery(this, delivery)
+  }
+
+  #dropExpired(queue: DeliveryQueue): void {
+    const { now, counters, journal } = this.#shared
+    queue.filter((delivery) => {
+      const expired = delivery.message !== undefined && isExpired(delivery.message, now)
+      if (!expired) return true
+      counters.droppedExpired++
+      if (this.lasting) journal?.delivered(this, delivery)
+      return false
+    })
+  }
+
+  /** Sends what waits, as far as the window and the socket allow. */
+  pump(): void {
+    const { outlet } = this
+    const queue = this.#queue
+    if (outlet === undefined || queue === undefined || this.#holds > 0) return
+    while (queue.size > 0) {
+      const next = queue.peek() as Delivery
+      if (next.qos === 0) {
+        queue.shift()
+        const { message, retain, ids } = next
+        if (outlet.congested) this.#shared.counters.droppedSlow++
+        else if (message !== undefined) outlet.sendPublish(message, 0, retain, ids, 0, false)
+      } else {
+        if (!this.#mayStart(outlet)) return
+        queue.shift()
+        this.#start(outlet, next)
+      }
+    }
+    this.#queue = undefined
+  }
+
+  /** Deliveries wait until {@link release}: SUBACK comes before the messages of its subscriptions. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    this.#holds--
+    if (this.#holds === 0) this.pump()
+  }
+
+  /** A connection takes over: everything unacknowledged goes out again with its identifiers [MQTT-4.4.0-1]. */
+  attach(outlet: Outlet): void {
+    this.outlet = outlet
+    this.endsAt = 0
+    this.#holds = 0
+    for (const received of this.received?.values() ?? []) received.repeats = 0
+    for (const delivery of this.#inFlight ?? []) this.#redeliver(outlet, delivery)
+    this.pump()
+  }
+
+  #redeliver(outlet: Outlet, delivery: Delivery): void {
+    const { message, qos, retain, ids, packetId } = delivery
+    if (delivery.stage === Stage.PUBCOMP || message === undefined) outlet.sendPubrel(packetId)
+    else if (!outlet.sendPublish(message, qos, retain, ids, packetId, delivery.sent)) {
+      this.#inFlight?.finish(delivery)
+      this.#giveUp(delivery)
+    }
+  }
+
+  /** The connection is gone. Frames of workers go back to the worker's session, which sends them again. */
+  detach(endsAt: number): void {
+    this.outlet = undefined
+    this.endsAt = endsAt
+    this.#holds = 0
+  }
+
+  /** @returns a reason other than 0 when the client broke the protocol; so do the next two */
+  puback(packetId: number): number {
+    return this.#finish(packetId, Stage.PUBACK)
+  }
+
+  pubcomp(packetId: number): number {
+    return this.#finish(packetId, Stage.PUBCOMP)
+  }
+
+  #finish(packetId: number, stage: number): number {
+    const delivery = this.#inFlight?.find(packetId)
+    // Unknown: it may repeat one from before a reconnect.
+    if (delivery === undefined) return Reason.SUCCESS
+    if (delivery.stage !== stage) return Reason.PROTOCOL_ERROR
+    this.#done(delivery)
+    return Reason.SUCCESS
+  }
+
+  #done(delivery: Delivery): void {
+    this.#inFlight?.finish(delivery)
+    if (delivery.seq > 0) this.confirm(delivery.seq)
+    if (this.lasting) this.#shared.journal?.delivered(this, delivery)
+    this.pump()
+  }
+
+  /** @param reason 0x80 and above: the client refuses the message, and that is the end of it [MQTT-4.3.3-4] */
+  pubrec(packetId: number, reason: number): number {
+    const delivery = this.#inFlight?.find(packetId)
+    if (delivery !== undefined) {
+      if (delivery.qos !== 2) return Reason.PROTOCOL_ERROR
+      if (reason >= 0x80) {
+        this.#done(delivery)
+        return Reason.SUCCESS
+      }
+      delivery.stage = Stage.PUBCOMP
+      delivery.message = undefined
+      if (this.lasting) this.#shared.journal?.delivery(this, delivery)
+    }
+    if (reason < 0x80) this.outlet?.sendPubrel(packetId)
+    return Reason.SUCCESS
+  }
+
+  /** The subscriptions changed. */
+  forgetGrants(): void {
+    this.#grantTopic = undefined
+  }
+
+  /** @returns the QoS of the best subscription that matches, -1 for none */
+  grantedQos(topic: string): number {
+    if (topic !== this.#grantTopic) {
+      this.#grantTopic = topic
+      this.#grant = this.#findGrant(topic)
+    }
+    return this.#grant
+  }
+
+  #findGrant(topic: string): number {
+    let granted = -1
+    for (const [filter, { qos }] of this.subscriptions ?? []) {
+      if (qos <= granted || filter.startsWith('$share/')) continue
+      if (topicMatches(filter, topic)) granted = qos
+    }
+    return granted
+  }
+
+  /** Puts back what a journal kept. */
+  restore(delivery: Delivery): void {
+    if (delivery.packetId > 0) {
+      this.#inFlight ??= new InFlight()
+      this.#inFlight.restore(delivery)
+    } else {
+      this.#queue ??= new DeliveryQueue()
+      this.#queue.push(delivery)
+    }
+  }
+
+  /** Drops everything on its way; the subscriptions are the caller's to end. */
+  clear(): void {
+    this.#queue = undefined
+    this.#inFlight = undefined
+    this.received = undefined
+    this.subscriptions = undefined
+    this.will = undefined
+  }
+}
+
+/** Wall clock when a session that lasts `expiry` seconds ends. */
+export function endOf(now: number, expiry: number): number {
+  return expiry >= NEVER ? Number.POSITIVE_INFINITY : now + expiry * 1000
+}

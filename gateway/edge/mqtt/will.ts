@@ -1,0 +1,10 @@
+import type { Message } from '../../ports.js'
+
+/** A will whose connection is gone and whose delay runs (MQTT 5.0 section 3.1.3.2.2). */
+export interface PendingWill {
+  readonly message: Message
+  /** Wall clock when it is published; the end of the session comes first if it is earlier. */
+  dueAt: number
+  /** Seconds from the end of the connection. */
+  readonly delay: number
+}
