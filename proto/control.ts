@@ -119,8 +119,21 @@ export interface FleetLoad {
 export interface Query {
   t: 'query'
   id: number
-  what: 'session' | 'receipts'
+  what: 'session' | 'receipts' | 'plan'
   device?: string
+  /** For `plan`: a table that nobody serves yet, packed by `packTable`. */
+  table?: Uint8Array
+}
+
+/** Body of the answer to `plan`: what the sessions of this gateway would do under that table, by pool. */
+export type PlanView = Record<string, PoolPlanView>
+
+export interface PoolPlanView {
+  /** Bindings that would be in this pool, and are with another worker or in another pool now. */
+  moved: number
+  /** Bindings by worker id: as they are, and as they would be. */
+  before: Record<string, number>
+  after: Record<string, number>
 }
 
 export interface Answer {

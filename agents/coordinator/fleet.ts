@@ -57,8 +57,8 @@ export class Fleet {
   /** Takes over who was there in the last table before the coordinator started; they have a while to register. */
   restore(table: RoutingTable, now: number): void {
     for (const entry of table.workers.values()) {
-      const weight = entry.weight
-      this.#workers.set(entry.id, { ...entry, weight, pid: 0, incarnation: '', sessions: 0, lagMs: 0, leaving: false })
+      const leaving = entry.state === 'draining' && !this.intents.drainingWorkers.has(entry.id)
+      this.#workers.set(entry.id, { ...entry, pid: 0, incarnation: '', sessions: 0, lagMs: 0, leaving })
       this.workerMembership.restore(entry.id, now)
     }
     for (const entry of table.gateways.values()) {

@@ -47,6 +47,11 @@ export class Publisher {
     return this.#table
   }
 
+  /** The version that the next change gets. */
+  get nextVersion(): number {
+    return this.#highest + 1
+  }
+
   /** True while no table goes out, because too little of the fleet is known yet. */
   get held(): boolean {
     return this.#heldUntil > this.#options.clock.now()

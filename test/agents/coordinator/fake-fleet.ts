@@ -5,6 +5,7 @@ import WebSocket from 'ws'
 import {
   type FromCoordinator,
   type GatewayHeartbeat,
+  type PlanView,
   packControl,
   type RegisterGateway,
   type RegisterWorker,
@@ -146,6 +147,7 @@ export class FakeGateway extends FakePeer {
   sessions: SessionView[] = []
   pools: GatewayHeartbeat['pools'] = {}
   answersQueries = true
+  planAnswer: PlanView | null = null
   p99Ms = 1
   counters = { connects: 0, disconnects: 0, errors: 0, framesUp: 0, framesDown: 0 }
   #timer: NodeJS.Timeout | undefined
@@ -192,9 +194,8 @@ export class FakeGateway extends FakePeer {
     if (message.t === 'snapshot') this.#take(message.version, () => unpackTable(message.table))
     else if (message.t === 'delta') this.#take(message.to, () => applyDelta(this.table, message.delta))
     else if (message.t === 'query' && this.answersQueries) {
-      const body =
-        message.what === 'session' ? (this.sessions.find(({ device }) => device === message.device) ?? null) : null
-      this.send({ t: 'answer', id: message.id, body })
+      const session = this.sessions.find(({ device }) => device === message.device) ?? null
+      this.send({ t: 'answer', id: message.id, body: message.what === 'plan' ? this.planAnswer : session })
     }
   }
 

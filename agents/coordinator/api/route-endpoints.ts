@@ -1,0 +1,104 @@
+/** Endpoints about routes: read, plan, apply, roll back, history. */
+
+import { SluiceError } from '../../../proto/errors.js'
+import { readCount, readObject, readText } from '../../../proto/fields.js'
+import type { ControlPlane } from '../control-plane.js'
+import { type Author, type HistoryEntry, type RouteBook, routesFileOf } from '../route-book.js'
+import { planRoutes } from '../route-plan.js'
+import { type RoutesFile, readRoutesFile, routesJsonSchema } from '../routes-file.js'
+import { readJson } from './request-body.js'
+import type { ApiRequest, Endpoint } from './router.js'
+
+/** What the route endpoints work on. */
+export interface RouteEndpointOptions {
+  readonly plane: ControlPlane
+  readonly book: RouteBook
+  /** Resolves when the state is on disk. */
+  readonly keep: () => Promise<void>
+}
+
+/** The endpoints. */
+export function routeEndpoints({ plane, book, keep }: RouteEndpointOptions): Endpoint[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/routes',
+      handle: () => ({ version: book.current?.version ?? plane.table.version, ...routesFileOf(plane.spec) }),
+    },
+    {
+      method: 'PUT',
+      path: '/v1/routes',
+      handle: async (request) => {
+        const { spec, errors, warnings } = await readRoutes(request)
+        if (spec === undefined) throw invalid(errors)
+        const entry = book.apply(spec, 'applied', authorOf(request, messageOf(request)))
+        await keep()
+        return { ...shown(entry), warnings }
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/routes/plan',
+      handle: async (request) => {
+        const { spec, errors, warnings } = await readRoutes(request)
+        if (spec === undefined) return { version: plane.table.version, errors, warnings, exact: true, pools: {} }
+        return planRoutes(plane, spec, warnings)
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/routes/rollback',
+      handle: async (request) => {
+        const fields = readObject(await readJson(request), 'body')
+        const version = readCount(fields.version, 'version', 1, Number.MAX_SAFE_INTEGER)
+        const message = fields.message === undefined ? messageOf(request) : readText(fields.message, 'message', 1000)
+        const entry = book.rollback(version, authorOf(request, message))
+        await keep()
+        return shown(entry)
+      },
+    },
+    { method: 'GET', path: '/v1/routes/history', handle: () => ({ versions: book.history.map(shown) }) },
+    { method: 'GET', path: '/v1/routes/history/:version', handle: ({ params }) => whole(book, params.version ?? '') },
+    { method: 'GET', path: '/v1/routes/schema', open: true, handle: () => routesJsonSchema() },
+  ]
+}
+
+/** Bodies: the file's text as YAML or plain text, its text as a JSON string, or its content as JSON. */
+async function readRoutes(request: ApiRequest): Promise<RoutesFile> {
+  const text = await request.text()
+  if (request.contentType !== 'application/json') return readRoutesFile(text)
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    // The reader of routes files tells line and column.
+    return readRoutesFile(text)
+  }
+  return readRoutesFile(typeof body === 'string' ? body : text)
+}
+
+function invalid(errors: RoutesFile['errors']): SluiceError {
+  const lines = errors.map(
+    ({ path, line, column, message }) =>
+      `${path === '' ? 'the file' : path} ${message} (line ${line}, column ${column})`,
+  )
+  return new SluiceError('invalid_routes', lines.join('\n'), { path: errors[0]?.path ?? '' })
+}
+
+function authorOf({ who }: ApiRequest, message: string | undefined): Author {
+  return { who, ...(message === undefined ? {} : { message }) }
+}
+
+function messageOf({ query }: ApiRequest): string | undefined {
+  const message = query.get('message')
+  return message === null || message === '' ? undefined : readText(message, 'message', 1000)
+}
+
+function shown({ spec: _spec, ...entry }: HistoryEntry): Omit<HistoryEntry, 'spec'> {
+  return entry
+}
+
+function whole(book: RouteBook, text: string): unknown {
+  const { spec, ...entry } = book.entry(Number(text))
+  return { ...entry, ...routesFileOf(spec) }
+}
