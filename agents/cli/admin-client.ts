@@ -92,7 +92,8 @@ function refusal(status: number, text: string, what: string): CliError {
       : status === 503
         ? 'It may pass: try again in a few seconds.'
         : undefined
-  return new CliError(`${at}${reason}${code === undefined ? '' : ` (${code})`}`, {
+  const told = code === undefined || reason.includes('\n') ? '' : ` (${code})`
+  return new CliError(`${at}${reason}${told}`, {
     exitCode,
     ...(fix === undefined ? {} : { fix }),
   })

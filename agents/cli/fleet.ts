@@ -297,9 +297,6 @@ function pick(role: SupervisedRole, keys: readonly string[]): Record<string, unk
 
 async function poolsOf(url: string, token: string | undefined): Promise<string[]> {
   const client = createAdminClient({ coordinator: url, ...(token === undefined ? {} : { token }) })
-  const { pools } = (await client.get('/v1/routes').catch((e) => {
-    if (e.exitCode === 3) return { pools: { default: {} } }
-    throw e
-  })) as { pools: Record<string, unknown> }
+  const { pools } = (await client.get('/v1/routes')) as { pools: Record<string, unknown> }
   return Object.keys(pools)
 }

@@ -5,13 +5,21 @@ import { type Column, renderTable } from './table-view.js'
 /** Answer of `POST /v1/routes/plan`. */
 export interface Plan {
   readonly version: number
-  readonly errors: readonly (string | { path?: string; message: string })[]
+  readonly errors: readonly PlanError[]
   readonly pools: Readonly<
     Record<
       string,
       { slotsMoved: number; sessionsMoved: number; perWorker: readonly { id: string; before: number; after: number }[] }
     >
   >
+}
+
+/** What is wrong with a routes file, and where. */
+export interface PlanError {
+  readonly path: string
+  readonly line?: number
+  readonly column?: number
+  readonly message: string
 }
 
 /** One line of `GET /v1/routes/history`. */
@@ -58,5 +66,7 @@ export function renderHistory(entries: readonly HistoryEntry[], width: number): 
 
 const signed = (value: number) => (value > 0 ? `+${value}` : String(value))
 
-const errorText = (error: string | { path?: string; message: string }) =>
-  typeof error === 'string' ? error : error.path === undefined ? error.message : `${error.path}: ${error.message}`
+function errorText({ path, message, line, column }: PlanError): string {
+  const at = line === undefined ? '' : ` (line ${line}, column ${column})`
+  return `${path === '' ? 'the file' : path} ${message}${at}`
+}

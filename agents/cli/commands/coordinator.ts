@@ -38,10 +38,11 @@ export function coordinatorCommand(): Command {
 async function start(flags: CoordinatorFlags) {
   requireAuthBeyondLoopback('coordinator', flags)
   await requireFreePorts(flags.host, [{ port: flags.port, who: 'the coordinator', flag: '--port' }])
-  const { createCoordinator } = await import('../../coordinator/mod.js')
+  const [{ createCoordinator }, { pino }] = await Promise.all([import('../../coordinator/mod.js'), import('pino')])
   const { json: _json, insecure: _insecure, ...rest } = flags
   const coordinator = await createCoordinator({
     ...rest,
+    log: pino({ level: 'warn', base: {} }, pino.destination({ dest: 2, sync: true })),
     ...(isSupervised() ? { scale: (pool: string, workers: number) => askSupervisor('scale', { pool, workers }) } : {}),
   })
   return { ready: { url: coordinator.url }, close: () => coordinator.close() }

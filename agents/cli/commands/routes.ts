@@ -21,7 +21,11 @@ function get(): Command {
   const command = new Command('get').description('the routes that apply now, as a routes file')
   return withAdminFlags(command).action(async (flags: Flags) => {
     const answer = (await createAdminClient(flags).get('/v1/routes')) as Record<string, unknown>
-    print(flags.json, answer, ({ version, ...file }) => `# version ${version}\n${stringify(file).trimEnd()}`)
+    print(
+      flags.json,
+      answer,
+      ({ version, ...file }) => `# version ${version}\n${stringify(file, { lineWidth: 0 }).trimEnd()}`,
+    )
   })
 }
 
@@ -74,15 +78,8 @@ function rollback(): Command {
 function history(): Command {
   const command = new Command('history').description('which routes applied since when, by whom, and why')
   return withAdminFlags(command).action(async (flags: Flags) => {
-    const answer = await createAdminClient(flags).get('/v1/routes/history')
-    const entries = (
-      Array.isArray(answer)
-        ? answer
-        : ((answer as { versions?: HistoryEntry[]; history?: HistoryEntry[] }).versions ??
-          (answer as { history?: HistoryEntry[] }).history ??
-          [])
-    ) as HistoryEntry[]
-    print(flags.json, answer, () => renderHistory(entries, outputWidth()))
+    const answer = (await createAdminClient(flags).get('/v1/routes/history')) as { versions: HistoryEntry[] }
+    print(flags.json, answer, ({ versions }) => renderHistory(versions, outputWidth()))
   })
 }
 
@@ -101,7 +98,8 @@ async function inFile(file: string, send: (body: unknown) => Promise<unknown>): 
     return await send(text)
   } catch (error) {
     if (error instanceof CliError && error.exitCode === ExitCode.REFUSED) {
-      throw new CliError(`${file}: ${error.message}`, { exitCode: error.exitCode, cause: error })
+      const lines = error.message.split('\n').map((line) => `${file}: ${line}`)
+      throw new CliError(lines.join('\n'), { exitCode: error.exitCode, cause: error })
     }
     throw error
   }

@@ -14,6 +14,9 @@ import { sluice } from '../../../proto/generated/frame.js'
 
 type Status = Omit<FleetStatus, 'workers'> & { workers: (FleetStatus['workers'][number] & { pid: number })[] }
 
+// Every test starts a dozen processes; a busy machine takes its time.
+t.setTimeout(120_000)
+
 const MAIN = fileURLToPath(new URL('../../../agents/cli/main.js', import.meta.url))
 const ANY_PORTS = ['--coordinator-port', '--gateway-port', '--mqtt-port', '--link-port'].flatMap((flag) => [flag, '0'])
 
