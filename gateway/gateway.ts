@@ -14,6 +14,7 @@ import { isTopicName } from '../proto/topic.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
+import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createHttpServer } from './edge/server/create-server.js'
 import type { HttpServer } from './edge/server/server.js'
 import { CONNECT_PATH, createEdgeRooms, createWebSocketEdge, type WebSocketEdge } from './edge/websocket/edge.js'
@@ -24,6 +25,7 @@ import type { GatewayLog, GatewayOptions } from './gateway-options.js'
 import { addGatewayApi } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
+import { createMqttEndpoint, MQTT_PATH } from './mqtt-endpoint.js'
 import { createPeerEndpoint } from './peer-endpoint.js'
 import type { Clock } from './ports.js'
 import { compileRoutes } from './route/router.js'
@@ -57,6 +59,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #fanout: LocalFanout
   readonly #server: HttpServer
   readonly #webSocket: WebSocketEdge
+  readonly #mqtt: MqttEdge
   readonly #file: TableFile | undefined
   readonly #view = new FrameView()
   #feed: Feed | undefined
@@ -99,6 +102,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       native: createEdgeRooms(server),
     })
     const edge = { host: this.#sessions, fanout: this.#fanout, clock, log }
+    this.#mqtt = createMqttEdge({ ...edge, newId: options.newId, options: options.mqtt ?? {} })
     this.#webSocket = createWebSocketEdge({
       ...edge,
       gatewayId: id,
@@ -144,6 +148,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#settling?.()
     this.#feed?.close()
     this.#sessions.close()
+    await this.#mqtt.close()
     await this.#fanout.close()
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#links.close()
@@ -266,7 +271,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   async #listen(): Promise<void> {
     const { host, port, mqttPort, advertise = host } = this.#options
     const httpPort = await this.#server.listen(host, port)
-    const mqtt = mqttPort
+    const mqtt = await this.#mqtt.listen(host, mqttPort)
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
     this.#urls = {
       http: `http://${name}:${httpPort}`,
@@ -305,7 +310,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     const metrics = createMetrics({
       gateway: this.id,
       counters: this.#counters,
-      more: () => ({ ...this.#fanout.counters }),
+      more: () => ({ ...this.#fanout.counters, ...this.#mqtt.counters, ...this.#webSocket.counters }),
       sessions: () => this.#sessions.size,
       tableVersion: () => this.#table.version,
       pendingMoves: () => this.#sessions.mover.pending,
@@ -324,6 +329,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       metrics: () => metrics.text(),
       metricsType: metrics.contentType,
     })
+    this.#server.websocket(MQTT_PATH, createMqttEndpoint(this.#mqtt))
     this.#server.websocket('/v1/peer', createPeerEndpoint(this.#bus, this.#options.token))
   }
 
