@@ -1,34 +1,15 @@
-import t, { type Test } from 'tap'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
 import { echo } from '../../../agents/worker/echo.js'
-import { createWorker, type Worker, type WorkerHandler, type WorkerOptions } from '../../../agents/worker/mod.js'
+import { createWorker } from '../../../agents/worker/mod.js'
 import { CoordinatorEnd } from './coordinator-end.js'
 import { GatewayEnd } from './gateway-end.js'
-
-const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
-
-async function start(
-  t: Test,
-  handler: WorkerHandler,
-  more: Partial<WorkerOptions> = {},
-): Promise<{ worker: Worker; coordinator: CoordinatorEnd }> {
-  const coordinator = await CoordinatorEnd.start()
-  const worker = await createWorker({
-    coordinator: coordinator.url,
-    pool: 'default',
-    id: 'w-1',
-    handler,
-    log: quiet,
-    ...more,
-  })
-  t.teardown(async () => {
-    await worker.close()
-    await coordinator.close()
-  })
-  return { worker, coordinator }
-}
+import { startWorker } from './start-worker.js'
 
 t.test('a worker registers its address and answers heartbeats', async (t) => {
-  const { worker, coordinator } = await start(t, echo, { weight: 2 })
+  const { worker, coordinator } = await startWorker(t, echo, { weight: 2 })
   const register = await coordinator.next('register_worker')
   t.match(register, {
     t: 'register_worker',
@@ -49,7 +30,7 @@ t.test('a worker registers its address and answers heartbeats', async (t) => {
 })
 
 t.test('echo answers on the same topic, acknowledges in one record per tick, and counts its own seq', async (t) => {
-  const { worker } = await start(t, echo)
+  const { worker } = await startWorker(t, echo)
   const gateway = await GatewayEnd.open(worker.link)
   gateway.attach(1, { session: 's', epoch: 1 })
   gateway.frame(1, { topic: 'a/b', text: 'once' })
@@ -73,3 +54,60 @@ t.test('echo answers on the same topic, acknowledges in one record per tick, and
   ])
   gateway.close()
 })
+
+t.test('a worker listens on a Unix socket, and takes over one that a killed process left', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const socketPath = join(dir, 'w.sock')
+  const { worker } = await startWorker(t, echo, { socketPath })
+  t.equal(worker.link, `unix:${socketPath}`)
+  const gateway = await GatewayEnd.open(worker.link)
+  gateway.attach(1, { session: 's', epoch: 1 })
+  gateway.frame(1, { topic: 'x', text: 'over unix' })
+  t.same((await gateway.settled())[1], ['FRAME', 1, 0, 'x', 'over unix'])
+  await t.rejects(startWorker(t, echo, { socketPath }), { code: 'conflict' }, 'a live one is not taken over')
+  gateway.close()
+})
+
+t.test('drain asks the coordinator and resolves when nothing is bound any more', async (t) => {
+  const { worker, coordinator } = await startWorker(t, echo)
+  const drained = worker.drain()
+  t.same(await coordinator.next('drain'), { t: 'drain', id: 'w-1' })
+  coordinator.send({ t: 'drained', id: 'w-1' })
+  await drained
+})
+
+t.test('a worker publishes by a gateway, and tells the gateways its load', async (t) => {
+  const { worker } = await startWorker(t, echo)
+  t.equal(worker.publish('news', 'nobody there'), false)
+  const gateway = await GatewayEnd.open(worker.link)
+  const other = await GatewayEnd.open(worker.link, 'gw-2')
+  t.equal(worker.publish('news', 'hello'), true)
+  t.same(await gateway.settled(), [['PUBLISH', 0, 0, 'news', 'hello']])
+  for (const binding of [1, 2, 3]) gateway.attach(binding, { session: `s${binding}`, epoch: 1 })
+  gateway.flush()
+  while ((await other.load()) !== 3) t.pass('an earlier load')
+  t.equal(worker.sessions, 3)
+  gateway.close()
+  while ((await other.load()) !== 0) t.pass('an earlier load')
+  other.close()
+})
+
+t.test('wrong options and a refusal of the coordinator are told by name', async (t) => {
+  const base = { coordinator: 'http://127.0.0.1:1', pool: 'p', handler: echo }
+  await t.rejects(createWorker({ ...base, coordinator: 'nowhere' }), {
+    code: 'bad_request',
+    message: /coordinator nowhere/,
+  })
+  await t.rejects(createWorker({ ...base, pool: 'a b' }), { code: 'bad_request', path: 'pool' })
+  await t.rejects(createWorker({ ...base, weight: -1 }), { code: 'bad_request', path: 'weight' })
+  await t.rejects(createWorker({ ...base, port: 70_000 }), { code: 'bad_request', path: 'port' })
+  await t.rejects(createWorker({ ...base, handler: {} as never }), { code: 'bad_request', path: 'handler' })
+  const coordinator = await CoordinatorEnd.start()
+  coordinator.answer = { t: 'refused', code: 'conflict', message: 'worker w-1 is registered by another process' }
+  const refused = createWorker({ ...base, coordinator: coordinator.url, id: 'w-1', log: pinoLike })
+  await t.rejects(refused, { code: 'conflict', message: /another process/ })
+  await coordinator.close()
+})
+
+const pinoLike = { info: () => undefined, warn: () => undefined, error: () => undefined }
