@@ -13,8 +13,8 @@ export interface BindingEvents {
   downlink(port: WorkerPort, bytes: Uint8Array, start: number, end: number): void
   /** The worker processed everything up to `seq`. */
   workerAcked(port: WorkerPort, seq: number): void
-  /** The link is gone, and every number on it. */
-  portLost(port: WorkerPort): void
+  /** The link is gone, and every number on it. `hung`: the worker was silent too long, so nobody waits for it to come back. */
+  portLost(port: WorkerPort, hung: boolean): void
 }
 
 /** One link to one worker. Everything written in a tick leaves in one system call. */

@@ -35,7 +35,7 @@ export interface LinkLimits {
 }
 
 export const DEFAULT_LINK_LIMITS: LinkLimits = {
-  pingMs: 500,
+  pingMs: 400,
   unanswered: 5,
   dialMs: 2000,
   backoffMinMs: 20,
@@ -315,7 +315,7 @@ export class WorkerLink implements WorkerPort {
     if (wasUp) this.#owner.linkDown(this, hung, reason)
     for (const binding of lost) {
       this.#owner.held(this, -1)
-      binding.portLost(this)
+      binding.portLost(this, hung)
     }
     if (!wasUp && hung) this.#owner.linkDown(this, hung, reason)
   }

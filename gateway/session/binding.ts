@@ -32,7 +32,7 @@ export interface BindingLimits {
 export const DEFAULT_BINDING_LIMITS: BindingLimits = {
   detachMs: 3000,
   attachMs: 2000,
-  fallbackMs: 700,
+  fallbackMs: 500,
   holdMs: 5000,
   heldFrames: 1024,
   heldBytes: 1024 * 1024,
@@ -288,7 +288,7 @@ export class Binding implements BindingEvents {
     this.session.workerAcked(this, seq)
   }
 
-  portLost(port: WorkerPort): void {
+  portLost(port: WorkerPort, hung: boolean): void {
     if (port !== this.#port || this.#state === 'closed') return
     this.#number = 0
     const now = this.#host.now()
@@ -296,6 +296,7 @@ export class Binding implements BindingEvents {
     // An owner that was bound or detaching takes its state with it; one that had not accepted yet never had it.
     if (this.#state !== 'attaching') this.#loseOwner(port.worker)
     this.#wait(now)
+    if (hung) this.#attachTo(this.#host.choose(this, port.worker, true))
   }
 
   /** Deadlines. Called every 100 ms or so while the host watches this binding. */

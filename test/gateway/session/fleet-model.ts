@@ -239,12 +239,12 @@ export class ModelPort implements WorkerPort {
   ack(): void {}
 
   /** The connection breaks: what is on the wire towards the gateway is lost with it. */
-  break(): void {
+  break(hung = false): void {
     this.up = false
     this.#peer.outbox.length = 0
     const lost = [...this.numbers.values()]
     this.numbers.clear()
-    for (const events of lost) events.portLost(this)
+    for (const events of lost) events.portLost(this, hung)
   }
 
   #send(message: ToWorker): void {

@@ -31,7 +31,7 @@ function chance(fleet: Fleet, random: () => number, pick: <T>(items: readonly T[
   else if (roll < 0.93) device.session === undefined ? device.connect() : device.disconnect()
   else if (roll < 0.95) kill(fleet, worker)
   else if (roll < 0.96) worker.hung = !worker.hung
-  else if (roll < 0.97) relink(fleet, worker)
+  else if (roll < 0.97) relink(fleet, worker, random() < 0.5)
   else fleet.clock.advance(random() * 800)
 }
 
@@ -49,13 +49,13 @@ function kill(fleet: Fleet, worker: ModelWorker): void {
 }
 
 /** The connection breaks, the process lives: it keeps what it knows. */
-function relink(fleet: Fleet, worker: ModelWorker): void {
+function relink(fleet: Fleet, worker: ModelWorker, hung: boolean): void {
   const { port } = worker
   const next = new ModelPort(worker)
   worker.port = next
   worker.inbox.length = 0
   worker.owned.clear()
-  port?.break()
+  port?.break(hung)
   fleet.table.retryWaiting()
 }
 
