@@ -174,7 +174,10 @@ class NodeEndpoint<T> {
   accept(req: IncomingMessage, tcp: Socket, head: Buffer, data: T, protocol: string | undefined): void {
     if (tcp.destroyed) return
     this.#protocol = protocol
+    // What `open` sends goes out with the answer to the upgrade.
+    tcp.cork()
     this.#server.handleUpgrade(req, tcp, head, (ws) => this.#open(ws, tcp, data))
+    tcp.uncork()
   }
 
   stop(): void {

@@ -56,8 +56,9 @@ export class UwsServer implements HttpServer {
       compression: this.#uws.DISABLED,
       upgrade: (res, req, context) => this.#upgrade(endpoint, res, req, context),
       open: (ws) => {
-        const socket = new UwsSocket<T>(ws, endpoint)
-        ws.getUserData().socket = socket
+        const user = ws.getUserData()
+        const socket = new UwsSocket<T>(ws, user.socket as T, endpoint)
+        user.socket = socket
         endpoint.open(socket)
       },
       message: (ws, message, isBinary) => {
@@ -135,7 +136,7 @@ export class UwsServer implements HttpServer {
     const answer = new UwsAnswer(res)
     const settle = (decision: Awaited<ReturnType<WebSocketEndpoint<T>['upgrade']>>) => {
       if (!('data' in decision)) return answer.send(decision, false)
-      answer.upgrade<UwsUserData<T>>({ data: decision.data, socket: undefined }, request, decision.protocol, context)
+      answer.upgrade<UwsUserData<T>>({ socket: decision.data }, request, decision.protocol, context)
     }
     const fail = (error: unknown) => answer.send(this.#routes.errorAnswer(error, request.path), false)
     try {

@@ -1,10 +1,9 @@
 import type { WebSocket } from 'uWebSockets.js'
 import type { SendOutcome, ServerSocket, WebSocketEndpoint } from './server.js'
 
-/** What hangs on each native socket. */
+/** What hangs on each native socket: the endpoint's data until it is open, then its {@link UwsSocket}. One field, one slot. */
 export interface UwsUserData<T> {
-  data: T
-  socket: UwsSocket<T> | undefined
+  socket: T | UwsSocket<T>
 }
 
 /**
@@ -33,10 +32,10 @@ export class UwsSocket<T> implements ServerSocket<T> {
   #lagging = false
   readonly data: T
 
-  constructor(ws: WebSocket<UwsUserData<T>>, endpoint: WebSocketEndpoint<T>) {
+  constructor(ws: WebSocket<UwsUserData<T>>, data: T, endpoint: WebSocketEndpoint<T>) {
     this.#ws = ws
     this.#endpoint = endpoint
-    this.data = ws.getUserData().data
+    this.data = data
   }
 
   get remoteAddress(): string {

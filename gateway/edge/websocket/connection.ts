@@ -4,13 +4,14 @@ import type { Clock, DevicePort, DeviceSession, Fanout, Message } from '../../po
 import type { SendOutcome, ServerSocket } from '../server/server.js'
 import type { ConnectRequest } from './connect-request.js'
 import type { EdgeCounters } from './edge-counters.js'
+import type { Greeting } from './greeting.js'
 import type { Outbox, Outlet } from './outbox.js'
 import { publishFrame } from './publish-frame.js'
 import { type MessageOutlet, SessionSubscriptions } from './subscriptions.js'
 
 /** What all connections of an edge share. */
 export interface ConnectionContext {
-  readonly gatewayId: string
+  readonly greeting: Greeting
   readonly fanout: Fanout
   readonly clock: Clock
   readonly outbox: Outbox
@@ -36,7 +37,8 @@ const MAX_REASON = 123
  * plain fields, no closure, no timer, no map.
  */
 export class Connection implements DevicePort, Outlet, MessageOutlet {
-  readonly request: ConnectRequest
+  /** What the device asked for; let go once it has its session. */
+  request: ConnectRequest | undefined
   readonly #context: ConnectionContext
   /** Undefined before the upgrade is through, and once the socket is closed. */
   #socket: ServerSocket<Connection> | undefined
@@ -75,13 +77,17 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
   /** Takes its session and greets the device. */
   begin(session: DeviceSession): void {
     this.session = session
-    const { outbox, gatewayId } = this.#context
-    const headers = { session: session.id, gateway: gatewayId, resumed: String(session.resumed) }
-    outbox.shared(this, encodeFrame({ type: FrameType.WELCOME, ack: session.uplinkAcked, headers }), true)
-    if (!session.resumed) return
-    const { subscriptions } = this
-    if (subscriptions !== undefined) subscriptions.outlet = this
-    session.replay(this.request.resume?.ack ?? 0)
+    const confirmed = this.request?.resume?.ack ?? 0
+    this.request = undefined
+    const { outbox, greeting } = this.#context
+    outbox.shared(this, greeting.frame(session), true)
+    if (session.resumed) {
+      const { subscriptions } = this
+      if (subscriptions !== undefined) subscriptions.outlet = this
+      session.replay(confirmed)
+    }
+    // Not at the end of the turn: now it shares a system call with the answer to the upgrade.
+    outbox.flushOne(this)
   }
 
   /** The subscriptions of this connection's session, made when the first one comes. */

@@ -15,6 +15,7 @@ import { Admission, type AdmissionOptions } from './admission.js'
 import { AttributeCache, type ConnectRequest, readConnectRequest } from './connect-request.js'
 import { Connection, type ConnectionContext, refuseOpen } from './connection.js'
 import { EdgeCounters } from './edge-counters.js'
+import { Greeting } from './greeting.js'
 import { Outbox } from './outbox.js'
 import { SessionSubscriptions } from './subscriptions.js'
 import { Uplink } from './uplink.js'
@@ -105,7 +106,7 @@ class DeviceEndpoint implements WebSocketEdge {
     this.idleSeconds = options.idleSeconds ?? 60
     this.#parts = parts
     this.#context = {
-      gatewayId: parts.gatewayId,
+      greeting: new Greeting(parts.gatewayId),
       fanout: parts.fanout,
       clock: parts.clock,
       outbox: new Outbox(parts.turn ?? ((fn) => void setImmediate(fn))),
@@ -150,7 +151,7 @@ class DeviceEndpoint implements WebSocketEdge {
     counters.connections = ++this.#admission.connections
     connection.opened(socket)
     try {
-      connection.begin(this.#openSession(connection))
+      connection.begin(this.#openSession(connection, connection.request as ConnectRequest))
     } catch (error) {
       if (!(error instanceof SluiceError)) this.#parts.log.error({ err: error }, 'a session could not be opened')
       refuseOpen(connection, error instanceof SluiceError ? error : new SluiceError('internal'))
@@ -189,8 +190,7 @@ class DeviceEndpoint implements WebSocketEdge {
   }
 
   /** A session that is gone is replaced by a new one: WELCOME says `resumed: false`, and seqs start at 1 again. */
-  #openSession(connection: Connection): DeviceSession {
-    const { device, attributes, resume } = connection.request
+  #openSession(connection: Connection, { device, attributes, resume }: ConnectRequest): DeviceSession {
     const request = { device, protocol: 'websocket', attributes } as const
     if (resume === undefined) return this.#parts.host.open(request, connection)
     try {
