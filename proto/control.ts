@@ -236,9 +236,14 @@ export const MAX_CONTROL_BYTES = 16 * 1024 * 1024
 
 const packr = new Packr({ useRecords: true, structuredClone: false })
 
+const plain = new Packr({ useRecords: false, variableMapSize: true, structuredClone: false })
+/** What a worker is sent: plain maps, so that a worker in any language reads them with any msgpack library. */
+const PLAIN: ReadonlySet<string> = new Set<FromCoordinator['t']>(['registered', 'refused', 'drained'])
+
 /** Encodes a control message. The link's control records are plain maps instead: see link-control.ts. */
 export function packControl(message: unknown): Uint8Array {
-  return packr.pack(message)
+  const t = (message as { t?: string } | null)?.t
+  return (t !== undefined && PLAIN.has(t) ? plain : packr).pack(message)
 }
 
 /**
