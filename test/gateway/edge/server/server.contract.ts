@@ -651,18 +651,4 @@ function hostileContract(t: Test, make: Make): void {
     bystander.send('still here')
     t.equal(String((await once(bystander, 'message'))[0]), 'still here')
   })
-
-  t.test(
-    'a silent peer is cut after the idle time, one that answers pings is not',
-    { timeout: 40_000, skip: !process.env.SLUICE_SLOW_TESTS },
-    async (t) => {
-      const [endpoint, seen] = recorder({ idleSeconds: 8 })
-      const { port, ws } = await serve(t, make, (server) => server.websocket('/ws', endpoint))
-      const alive = await dial(`${ws}/ws`)
-      const silent = await RawClient.upgrade(port, '/ws')
-      await silent.untilClosed()
-      t.equal(seen.closed.length, 1)
-      t.equal(alive.readyState, WebSocket.OPEN)
-    },
-  )
 }

@@ -1,8 +1,11 @@
+import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
+import { WebSocket } from 'ws'
 import { createHttpServer, type HttpServerOptions } from '../../../../gateway/edge/server/create-server.js'
 import type { ServerLog } from '../../../../gateway/edge/server/server.js'
 import type { Clock } from '../../../../gateway/ports.js'
+import { RawClient } from './raw-client.js'
 import { serverContract, until } from './server.contract.js'
 
 const clock: Clock = {
@@ -83,6 +86,44 @@ for (const kind of kinds) {
     t.equal(await (await pending).text(), 'served')
   })
 }
+
+t.test('node cuts a silent peer after the idle time, and not one that answers pings', async (t) => {
+  const timers: { ms: number; fn: () => void }[] = []
+  const manual: Clock = { ...clock, after: (ms, fn) => (timers.push({ ms, fn }), () => undefined) }
+  const server = await make('node', { clock: manual })
+  t.teardown(() => server.close())
+  let [opened, closed] = [0, 0]
+  server.websocket('/ws', {
+    maxPayload: 100,
+    maxBackpressure: 100,
+    idleSeconds: 8,
+    upgrade: () => ({ data: '' }),
+    open: () => opened++,
+    message: () => undefined,
+    drain: () => undefined,
+    close: () => closed++,
+  })
+  const port = await server.listen('127.0.0.1', 0)
+  const alive = new WebSocket(`ws://127.0.0.1:${port}/ws`)
+  await once(alive, 'open')
+  const silent = await RawClient.upgrade(port, '/ws')
+  await until(() => opened === 2, 'both are open')
+  let quarters = 0
+  while (closed === 0 && quarters < 9) {
+    alive.ping()
+    await once(alive, 'pong')
+    const timer = timers.shift()
+    t.equal(timer?.ms, 2000)
+    timer?.fn()
+    quarters++
+  }
+  await silent.untilClosed()
+  t.equal(quarters, 5, 'the last quarter is for the answer')
+  t.equal(closed, 1)
+  t.ok(silent.received.includes(0x89), 'it was pinged')
+  t.equal(alive.readyState, WebSocket.OPEN)
+  alive.terminate()
+})
 
 t.test('auto falls back to ws with one warning line that says why', async (t) => {
   const lines: string[] = []
