@@ -89,7 +89,11 @@ for (const kind of kinds) {
 
 t.test('node cuts a silent peer after the idle time, and not one that answers pings', async (t) => {
   const timers: { ms: number; fn: () => void }[] = []
-  const manual: Clock = { ...clock, after: (ms, fn) => (timers.push({ ms, fn }), () => undefined) }
+  const after = (ms: number, fn: () => void) => {
+    timers.push({ ms, fn })
+    return () => undefined
+  }
+  const manual: Clock = { ...clock, after }
   const server = await make('node', { clock: manual })
   t.teardown(() => server.close())
   let [opened, closed] = [0, 0]
