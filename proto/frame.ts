@@ -37,6 +37,9 @@ const TAG_TOPIC = 0x22
 const TAG_PAYLOAD = 0x2a
 const TAG_HEADERS = 0x32
 const TAG_REDELIVERED = 0x38
+/** Highest field numbers of a frame and of a map entry. */
+const LAST_FIELD = 7
+const LAST_ENTRY_FIELD = 2
 
 const utf8 = new TextEncoder()
 const utf8Strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -78,7 +81,7 @@ export class FrameView {
       const tag = bytes[at] as number
       if (tag < 0x80 && this.#readKnown(tag)) continue
       this.#pos = at
-      if (!this.#skipUnknown()) return false
+      if (!this.#skipAbove(LAST_FIELD)) return false
     }
     return this.#pos === end
   }
@@ -101,13 +104,14 @@ export class FrameView {
     const end = this.#end
     this.#pos = this.#headersFrom
     while (this.#pos < end) {
-      const at = this.#pos
-      if (this.bytes[at] === TAG_HEADERS) {
+      if (this.bytes[this.#pos] === TAG_HEADERS) {
         this.#pos++
         const length = this.#varint()
-        this.#readEntry(found, this.#pos, this.#pos + length)
-        this.#pos += length
-      } else this.#skipUnknown()
+        const from = this.#pos
+        this.#readEntry(found, from, from + length)
+        this.#pos = from + length
+        // Cannot fail on what `read` accepted; never run on if it does.
+      } else if (!this.#skipField()) return found
     }
     return found
   }
@@ -183,7 +187,7 @@ export class FrameView {
         const length = this.#varint()
         fits = length >= 0 && length <= end - this.#pos
         this.#pos += length
-      } else fits = this.#skipUnknown()
+      } else fits = this.#skipAbove(LAST_ENTRY_FIELD)
     }
     this.#end = outer
     this.#pos = resume
@@ -204,31 +208,41 @@ export class FrameView {
         if (tag === 0x0a) key = text
         else value = text
         this.#pos += length
-      } else this.#skipUnknown()
+      } else if (!this.#skipField()) break
     }
     this.#pos = resume
     into[key] = value
   }
 
-  /** Skips one field with any tag. False when it does not fit, is a group, or has one of our numbers with a wrong type. */
-  #skipUnknown(): boolean {
+  /**
+   * Skips one field whose number is above `last`. False when it does not fit, is a group, or has a number up to `last`:
+   * a field that we know came with a wrong type, a cut-off value, or a tag in more bytes than it needs.
+   */
+  #skipAbove(last: number): boolean {
+    const at = this.#pos
+    const tag = this.#varint()
+    if (tag < (last + 1) * 8) return false
+    this.#pos = at
+    return this.#skipField()
+  }
+
+  /** Skips one field, whatever its number. False when it does not fit or is a group. */
+  #skipField(): boolean {
     const tag = this.#varint()
     if (tag < 8 || tag > 0xffffffff) return false
-    const field = Math.floor(tag / 8)
     const wire = tag & 7
-    if (wire === 0) return field > 7 && this.#varint() >= 0
-    if (field <= 7 && wire !== 2) return false
-    if (wire === 2) {
-      if (field <= 7 && (field < 4 || field > 6)) return false
-      const length = this.#varint()
-      if (length < 0 || length > this.#end - this.#pos) return false
-      this.#pos += length
-      return true
-    }
-    const width = wire === 1 ? 8 : wire === 5 ? 4 : -1
+    if (wire === 0) return this.#skipVarint()
+    const width = wire === 2 ? this.#varint() : wire === 1 ? 8 : wire === 5 ? 4 : -1
     if (width < 0 || width > this.#end - this.#pos) return false
     this.#pos += width
     return true
+  }
+
+  /** Skips a varint of any value: 10 bytes at the most (a negative number). */
+  #skipVarint(): boolean {
+    const last = Math.min(this.#end, this.#pos + 10)
+    while (this.#pos < last) if ((this.bytes[this.#pos++] as number) < 0x80) return true
+    return false
   }
 
   /** A varint up to 2^53 - 1, or -1 when it is cut off or larger. */
@@ -311,7 +325,9 @@ export function encodeFrame(frame: FrameFields): Uint8Array {
   const topic = frame.topic ? utf8.encode(frame.topic) : EMPTY
   const payload = frame.payload ?? EMPTY
   const headers = frame.headers === undefined ? EMPTY : encodeHeaders(frame.headers)
-  const out = new Uint8Array(frameHeadSize(topic.length, payload.length) + payload.length + headers.length + APPENDIX_SIZE)
+  const out = new Uint8Array(
+    frameHeadSize(topic.length, payload.length) + payload.length + headers.length + APPENDIX_SIZE,
+  )
   let pos = writeFrameHead(out, 0, frame.type ?? 0, frame.seq ?? 0, topic, payload.length)
   out.set(payload, pos)
   pos += payload.length
