@@ -85,7 +85,8 @@ export interface EdgeState {
 /** The device's connection, as the session core sees it. One per connection; a session may outlive several. */
 export interface DevicePort {
   /**
-   * A worker's frame for this device. Bytes are valid only during the call.
+   * A worker's frame for this device. The view is valid only during the call; its bytes stay as they are until this turn
+   * of the event loop ends, so that a frame can wait for the turn's one write without a copy.
    * @param seq 0, or the downlink seq that the device has to acknowledge; it is not in the frame's bytes yet
    * @param redelivered the device may have seen it
    */

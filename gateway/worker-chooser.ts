@@ -86,6 +86,10 @@ export class WorkerChooser implements Chooser {
     return state?.affinity.byTopic === true && state.balancer.pool.slots.length > 0
   }
 
+  portOf(worker: string): WorkerPort | undefined {
+    return this.#links.get(worker)
+  }
+
   choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined {
     const state = this.#pools.get(binding.pool)
     if (state === undefined) return undefined

@@ -9,7 +9,7 @@ export interface BindingEvents {
   detached(port: WorkerPort, detached: Detached): void
   /** The worker ends the session. */
   closedByWorker(port: WorkerPort, close: CloseBinding): void
-  /** An encoded frame for the device; valid only during the call. */
+  /** An encoded frame for the device; unchanged until this turn of the event loop ends. */
   downlink(port: WorkerPort, bytes: Uint8Array, start: number, end: number): void
   /** The worker processed everything up to `seq`. */
   workerAcked(port: WorkerPort, seq: number): void

@@ -72,6 +72,8 @@ export class WorkerLink implements WorkerPort {
   #closed = false
   #nextNumber = 1
   #flushing = false
+  /** The kernel did not take all of the last batch at once: only then the socket has to be asked what waits there. */
+  #lagging = false
   #unanswered = 0
   #backoff: number
   #cancelTimer: (() => void) | undefined
@@ -91,8 +93,10 @@ export class WorkerLink implements WorkerPort {
   }
 
   get full(): boolean {
-    const socket = this.#socket
-    return socket !== undefined && socket.writableLength + this.#batch.length > this.#owner.limits.maxBuffered
+    const { maxBuffered } = this.#owner.limits
+    const { length } = this.#batch
+    if (!this.#lagging) return length > maxBuffered
+    return (this.#socket?.writableLength ?? 0) + length > maxBuffered
   }
 
   /** Bindings that live on this link. */
@@ -124,9 +128,9 @@ export class WorkerLink implements WorkerPort {
   frame(number: number, bytes: Uint8Array, start: number, end: number): void {
     const batch = this.#batch
     const pos = batch.begin(LinkKind.FRAME, number, end - start)
-    const into = batch.bytes
-    if (end - start < 128) for (let from = start, to = pos; from < end; ) into[to++] = bytes[from++] as number
-    else into.set(bytes.subarray(start, end), pos)
+    // A frame is all of its buffer most of the time; making a view of a part costs more than copying it.
+    if (start === 0 && end === bytes.length) batch.bytes.set(bytes, pos)
+    else batch.bytes.set(bytes.subarray(start, end), pos)
     batch.end(pos + end - start)
     if (!this.#flushing) this.#schedule()
   }
@@ -177,7 +181,8 @@ export class WorkerLink implements WorkerPort {
     if (socket === undefined || socket.destroyed) return
     socket.write(bytes)
     // A write that the kernel took at once leaves nothing queued, and the buffer is ours again.
-    if (socket.writableLength > 0) this.#batch.replaceBuffer()
+    this.#lagging = socket.writableLength > 0
+    if (this.#lagging) this.#batch.replaceBuffer()
   }
 
   #dial(): void {

@@ -55,6 +55,8 @@ export interface BindingSession {
 export interface BindingHost {
   readonly tableVersion: number
   readonly limits: BindingLimits
+  /** True when a session may have several bindings in this pool, one for each slot. */
+  keyedByTopic(pool: string): boolean
   now(): number
   /**
    * The worker that should own this binding now, if it can be reached.
@@ -81,6 +83,18 @@ export interface Handover {
   readonly lastSeq: number
   readonly firstSeq: number
   readonly pauseMs: number
+}
+
+/** A binding on its way to another gateway. */
+export interface BindingSnapshot {
+  readonly pool: string
+  readonly slot: number
+  readonly worker: string
+  readonly epoch: number
+  /** Last downlink seq that the worker gave. */
+  readonly sent: number
+  /** State that no worker took over yet. */
+  readonly carried?: Uint8Array
 }
 
 export type BindingState = 'waiting' | 'attaching' | 'bound' | 'detaching' | 'closed'
@@ -118,6 +132,7 @@ export class Binding implements BindingEvents {
   #changed = 0
   #attempts = 0
   #warned = false
+  #known = false
 
   constructor(session: BindingSession, host: BindingHost, pool: string, slot: number) {
     this.session = session
@@ -150,6 +165,38 @@ export class Binding implements BindingEvents {
   start(): void {
     this.#since = this.#host.now()
     this.#attachTo(this.#host.choose(this, undefined, false))
+  }
+
+  /** Goes on where another gateway's binding stopped: at the same worker if `port` is up, else wherever it belongs. */
+  adopt({ epoch, sent, carried, worker }: BindingSnapshot, port: WorkerPort | undefined): void {
+    this.#since = this.#host.now()
+    this.#epoch = epoch
+    this.#sent = sent
+    this.#carried = carried
+    this.#from = worker
+    this.#redelivered = true
+    this.#attachTo(port?.up ? port : this.#host.choose(this, undefined, false))
+  }
+
+  /** True while its owner is being changed: it cannot go to another gateway now. */
+  get unsettled(): boolean {
+    return this.#state === 'detaching'
+  }
+
+  /** True when the worker had heard of this session before it was first attached here. */
+  get known(): boolean {
+    return this.#known
+  }
+
+  /** Lets go without a word to the worker: another gateway's attach, with a higher epoch, follows. */
+  abandon(): BindingSnapshot {
+    const { pool, slot, worker } = this
+    const snapshot = { pool, slot, worker, epoch: this.#epoch, sent: this.#sent }
+    const carried = this.#carried
+    if (this.#number !== 0) this.#port?.forget(this.#number)
+    this.#number = 0
+    this.#shut()
+    return carried === undefined ? snapshot : { ...snapshot, carried }
   }
 
   /** Relays or holds one encoded frame; true when it was written to a worker. */
@@ -205,12 +252,8 @@ export class Binding implements BindingEvents {
   close(code: CloseBinding): void {
     if (this.#state === 'closed') return
     if (this.#number !== 0) this.#port?.close(this.#number, code)
-    this.#state = 'closed'
-    this.#port = undefined
     this.#number = 0
-    this.#held = undefined
-    this.#carried = undefined
-    this.#host.unwatch(this)
+    this.#shut()
   }
 
   attached(port: WorkerPort, epoch: number): void {
@@ -244,6 +287,7 @@ export class Binding implements BindingEvents {
     this.#number = 0
     this.#attempts++
     if (refusal.code === 'stale_epoch' && this.#attempts <= QUICK_ATTEMPTS) {
+      this.#known = true
       this.#epoch = Math.max(this.#epoch, refusal.epoch)
       this.#attachTo(port)
       return
@@ -317,6 +361,14 @@ export class Binding implements BindingEvents {
     return this.#state === 'closed'
   }
 
+  #shut(): void {
+    this.#state = 'closed'
+    this.#port = undefined
+    this.#held = undefined
+    this.#carried = undefined
+    this.#host.unwatch(this)
+  }
+
   #attachTo(port: WorkerPort | undefined): void {
     if (port === undefined) {
       this.#port = undefined
@@ -337,6 +389,7 @@ export class Binding implements BindingEvents {
       sent: this.#sent,
     }
     if (this.#carried !== undefined) attach.state = this.#carried
+    if (this.slot >= 0 && this.#host.keyedByTopic(this.pool)) attach.slot = this.slot
     this.#number = port.attach(this, attach)
   }
 

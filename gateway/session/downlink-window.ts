@@ -56,6 +56,11 @@ export class DownlinkWindow {
     }
   }
 
+  /** What the device has not confirmed, for another gateway. */
+  entries(): readonly { readonly bytes: Uint8Array; readonly binding: Binding; readonly workerSeq: number }[] {
+    return this.#entries
+  }
+
   /** Visits, in order, what the device has not confirmed. */
   replay(visit: (bytes: Uint8Array, seq: number) => void): void {
     // A copy: an edge may confirm a frame while it takes it.

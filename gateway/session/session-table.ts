@@ -7,12 +7,25 @@ import { SluiceError } from '../../proto/errors.js'
 import { FrameView } from '../../proto/frame.js'
 import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
 import type { Counters } from '../counters.js'
-import type { Clock, DevicePort, OpenSession, SessionHost } from '../ports.js'
+import type { Clock, DevicePort, OpenSession, Protocol, SessionHost } from '../ports.js'
 import type { WorkerPort } from '../worker-port.js'
-import { Binding, type BindingHost, type BindingLimits, DEFAULT_BINDING_LIMITS, type Handover } from './binding.js'
+import {
+  Binding,
+  type BindingHost,
+  type BindingLimits,
+  type BindingSnapshot,
+  DEFAULT_BINDING_LIMITS,
+  type Handover,
+} from './binding.js'
 import { Mover, type MoverOptions } from './mover.js'
 import type { SessionAttributes, SessionRouter, SessionRoutes } from './routes.js'
-import { DEFAULT_SESSION_LIMITS, Session, type SessionLimits, type SessionOwner } from './session.js'
+import {
+  DEFAULT_SESSION_LIMITS,
+  type ExportedSession,
+  Session,
+  type SessionLimits,
+  type SessionOwner,
+} from './session.js'
 
 /** Which worker a binding belongs to, by the table in force and the links that are up. */
 export interface Chooser {
@@ -20,6 +33,8 @@ export interface Chooser {
   choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined
   /** True when a bound binding should be handed off: its slot has another owner, or its worker takes no sessions any more. */
   misplaced(binding: Binding): boolean
+  /** The link to this worker, up or not. */
+  portOf(worker: string): WorkerPort | undefined
   /** Slot of this key, or -1 when the pool's policy has none. */
   slotFor(pool: string, attributes: SessionAttributes, topic: string): number
   /** True when the slot depends on each frame's topic. */
@@ -112,19 +127,46 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
         retryAfterMs: 5000,
       })
     const { protocol, device, attributes } = request
-    const seen: SessionAttributes = {
-      device,
-      protocol,
-      gateway: this.gateway,
-      region: this.#options.region,
-      headers: attributes,
-    }
+    const seen = this.#attributesOf(device, protocol, attributes)
     const session = new Session(this, this.#options.newId(), request, seen, this.#clock.wall())
     this.#sessions.set(device, session)
     session.connect(port, false)
     this.counters.connects++
-    const pool = session.routes.dataPool
-    if (pool !== undefined && !this.#chooser.keyedByTopic(pool)) this.bind(session, pool, '')
+    this.#bindData(session)
+    return session
+  }
+
+  /**
+   * Gives a session up to another gateway, where its device is now.
+   * @returns undefined when there is none, `busy` while a handoff is in the middle: ask again soon
+   */
+  handOver(device: string, resume: string | undefined): ExportedSession | 'busy' | undefined {
+    const session = this.#sessions.get(device)
+    if (session === undefined) return undefined
+    if (resume === undefined || session.id !== resume) {
+      session.close({ code: 'taken_over', message: 'the device connected to another gateway' })
+      return undefined
+    }
+    for (const binding of session.bindings()) if (binding.unsettled) return 'busy'
+    return session.handOver()
+  }
+
+  /** Takes a session up that another gateway gave, or that only its worker knows. It waits here for its device. */
+  adopt(exported: ExportedSession): Session {
+    const { device, protocol, headers, id } = exported
+    this.#sessions.get(device)?.close({ code: 'taken_over', message: 'the session came from another gateway' })
+    const seen = this.#attributesOf(device, protocol, headers)
+    const session = new Session(this, id, { device, protocol, attributes: headers }, seen, exported.since)
+    this.#sessions.set(device, session)
+    this.counters.connects++
+    this.dormant(session)
+    const bindings = exported.bindings.map((snapshot) => this.#adoptBinding(session, snapshot))
+    session.takeUp(exported, bindings)
+    for (const [i, binding] of bindings.entries()) {
+      const snapshot = exported.bindings[i] as BindingSnapshot
+      binding.adopt(snapshot, this.#chooser.portOf(snapshot.worker))
+    }
+    if (bindings.length === 0) this.#bindData(session)
     return session
   }
 
@@ -211,6 +253,30 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     for (const session of [...this.#sessions.values()]) session.close({ code: 'closed', message: 'the gateway stops' })
   }
 
+  keyedByTopic(pool: string): boolean {
+    return this.#chooser.keyedByTopic(pool)
+  }
+
+  /** The pool of DATA is bound before the first frame: its worker may have something to say. */
+  #bindData(session: Session): void {
+    const pool = session.routes.dataPool
+    if (pool !== undefined && !this.#chooser.keyedByTopic(pool)) this.bind(session, pool, '')
+  }
+
+  #adoptBinding(session: Session, { pool, slot }: BindingSnapshot): Binding {
+    const binding = new Binding(session, this, pool, slot)
+    if (session.primary === undefined) session.primary = binding
+    else {
+      session.others ??= new Map()
+      session.others.set(this.#chooser.keyedByTopic(pool) ? `${pool}\n${slot}` : pool, binding)
+    }
+    return binding
+  }
+
+  #attributesOf(device: string, protocol: Protocol, headers: Readonly<Record<string, string>>): SessionAttributes {
+    return { device, protocol, gateway: this.gateway, region: this.#options.region, headers }
+  }
+
   #continues(request: OpenSession, former: Session): boolean {
     if (former.protocol !== request.protocol) return false
     if (request.resume !== undefined) return request.resume.session === former.id
@@ -223,8 +289,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     session.routes = routes
     const { primary } = session
     if (primary === undefined) {
-      if (routes.dataPool !== undefined && !this.#chooser.keyedByTopic(routes.dataPool))
-        this.bind(session, routes.dataPool, '')
+      this.#bindData(session)
       return
     }
     for (const binding of session.bindings()) {

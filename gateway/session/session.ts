@@ -12,7 +12,7 @@ import {
   type Protocol,
   Relay,
 } from '../ports.js'
-import type { Binding, BindingSession } from './binding.js'
+import type { Binding, BindingSession, BindingSnapshot } from './binding.js'
 import { DownlinkWindow } from './downlink-window.js'
 import type { SessionAttributes, SessionRoutes } from './routes.js'
 import { UplinkWindow } from './uplink-window.js'
@@ -31,6 +31,26 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   downlinkFrames: 4096,
   downlinkBytes: 4 * 1024 * 1024,
 }
+
+/** A session between two gateways. Plain data: it travels as msgpack. */
+export interface ExportedSession {
+  readonly id: string
+  readonly device: string
+  readonly protocol: Protocol
+  readonly headers: Readonly<Record<string, string>>
+  /** Wall clock, milliseconds. */
+  readonly since: number
+  /** {@link UNKNOWN} when only the device and the worker know. */
+  readonly uplinkAcked: number
+  /** Last downlink seq that the device confirmed. */
+  readonly confirmed: number
+  /** Downlink frames beyond `confirmed`; `binding` is an index into `bindings`. */
+  readonly frames: readonly { readonly bytes: Uint8Array; readonly binding: number; readonly workerSeq: number }[]
+  readonly bindings: readonly BindingSnapshot[]
+}
+
+/** The uplink seq of a session whose former gateway is not there to tell. */
+export const UNKNOWN = -1
 
 /** What a session asks of the table of sessions that it is in. */
 export interface SessionOwner {
@@ -101,11 +121,11 @@ export class Session implements DeviceSession, BindingSession {
   }
 
   get uplinkAcked(): number {
-    return this.#uplink?.acked ?? this.#taken
+    return Math.max(0, this.#uplink?.acked ?? this.#taken)
   }
 
   get nextUplinkSeq(): number {
-    return this.#taken + 1
+    return Math.max(0, this.#taken) + 1
   }
 
   describe(): Pick<Attach, 'session' | 'device' | 'protocol' | 'attributes'> {
@@ -121,6 +141,42 @@ export class Session implements DeviceSession, BindingSession {
   *bindings(): Iterable<Binding> {
     if (this.primary !== undefined) yield this.primary
     if (this.others !== undefined) yield* this.others.values()
+  }
+
+  /** Everything that another gateway needs to go on with it; the session is over here. Nothing is said to its workers. */
+  handOver(): ExportedSession {
+    const downlink = this.#downlink
+    const bindings = [...this.bindings()]
+    const frames = (downlink?.entries() ?? []).map(({ bytes, binding, workerSeq }) => ({
+      bytes,
+      binding: bindings.indexOf(binding),
+      workerSeq,
+    }))
+    const exported: ExportedSession = {
+      id: this.id,
+      device: this.device,
+      protocol: this.protocol,
+      headers: this.attributes.headers,
+      since: this.since,
+      uplinkAcked: Math.max(0, this.uplinkAcked),
+      confirmed: downlink === undefined ? this.#confirmed : downlink.last - downlink.size,
+      frames,
+      bindings: bindings.map((binding) => binding.abandon()),
+    }
+    this.#finish({ code: 'taken_over', message: 'the device went on at another gateway' })
+    return exported
+  }
+
+  /** Takes up what {@link handOver} gave at another gateway. Bindings are in the order of the export. */
+  takeUp({ uplinkAcked, confirmed, frames }: ExportedSession, bindings: readonly Binding[]): void {
+    this.#taken = uplinkAcked
+    this.#confirmed = confirmed
+    if (frames.length === 0) return
+    this.#downlink = new DownlinkWindow(confirmed)
+    for (const { bytes, binding, workerSeq } of frames) {
+      const owner = bindings[binding]
+      if (owner !== undefined) this.#downlink.push(bytes, owner, workerSeq)
+    }
   }
 
   /** A connection takes the session; a former one is told that it was taken over. */
@@ -178,6 +234,7 @@ export class Session implements DeviceSession, BindingSession {
     const primary = this.primary
     const binding =
       primary !== undefined && primary.pool === pool && routes.constant ? primary : this.#owner.bind(this, pool, topic)
+    if (acked && this.#taken === UNKNOWN) this.#taken = 0
     const seq = acked ? this.#taken + 1 : 0
     if (this.#overfull(binding, seq)) return Relay.OVERLOADED
     this.#owner.counters.framesUp++
@@ -220,8 +277,12 @@ export class Session implements DeviceSession, BindingSession {
   /** Ends the session everywhere. */
   close(reason: CloseBinding): void {
     if (this.#closed) return
-    this.#closed = true
     for (const binding of this.bindings()) binding.close(reason)
+    this.#finish(reason)
+  }
+
+  #finish(reason: CloseBinding): void {
+    this.#closed = true
     const port = this.#port
     this.#port = undefined
     this.#owner.ended(this)
@@ -277,6 +338,8 @@ export class Session implements DeviceSession, BindingSession {
 
   /** OK is 0; duplicates are acknowledged once more, since the device did not hear it. */
   #check(seq: number): number {
+    // Continued after its gateway died: the device knows where it was, and begins there.
+    if (this.#taken === UNKNOWN) this.#taken = seq - 1
     if (seq === this.#taken + 1) return 0
     if (seq > this.#taken) return Relay.BAD_SEQ
     this.#port?.acknowledged(this.uplinkAcked)

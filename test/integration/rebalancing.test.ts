@@ -1,6 +1,6 @@
 /**
  * Live rebalancing as it is measured: counting devices stream while the pool grows, shrinks and loses workers.
- * Bounds on time are looser here than on a quiet machine; `npm run bench -- --case rebalancing` holds the strict ones.
+ * Bounds on time are looser than what a quiet machine does; SLUICE_STRICT=1 SLUICE_DEVICES=600 holds the strict ones.
  */
 
 import { fileURLToPath } from 'node:url'
@@ -11,6 +11,9 @@ import { eventually, type Product, startProduct } from './product.js'
 const HANDLER = fileURLToPath(new URL('counting-handler.js', import.meta.url))
 const DEVICES = Number(process.env.SLUICE_DEVICES ?? 300)
 const PER_SECOND = 10
+/** A device that sends every 100 ms is answered within this, whatever moves; SLUICE_STRICT is for a quiet machine. */
+const SILENCE_MS = process.env.SLUICE_STRICT === undefined ? 1000 : 150
+const PAUSE_MS = process.env.SLUICE_STRICT === undefined ? 100 : 10
 
 interface Worker {
   id: string
@@ -61,7 +64,7 @@ t.test(
     await streaming(fleet)
     await evenly(product, 3, 10_000)
     const before = await movedSoFar(product)
-    fleet.takeLongestSilence()
+    let silence = fleet.takeLongestSilence()
 
     await product.post('/v1/pools/default/scale', { workers: 4 })
     t.comment(`four workers hold ${await evenly(product, 4, 20_000)}`)
@@ -69,7 +72,8 @@ t.test(
     const moved = (await movedSoFar(product)) - before
     const optimum = DEVICES / 4
     t.ok(Math.abs(moved - optimum) <= optimum * 0.1, `${moved} sessions moved; the optimum is ${optimum}`)
-    t.ok(fleet.takeLongestSilence() < 500, 'nobody waited for half a second')
+    silence = fleet.takeLongestSilence()
+    t.ok(silence < SILENCE_MS, `${Math.round(silence)} ms without an answer at most`)
 
     const leaving = product.workers[0]?.id ?? ''
     await product.post(`/v1/workers/${leaving}/drain`)
@@ -77,10 +81,11 @@ t.test(
       (await workersOf(product)).find(({ id }) => id === leaving)?.sessions === 0 ? true : undefined,
     )
     await settled(product)
-    t.ok(fleet.takeLongestSilence() < 500, 'nobody waited for half a second')
+    silence = fleet.takeLongestSilence()
+    t.ok(silence < SILENCE_MS, `${Math.round(silence)} ms without an answer at most`)
     const pauses = await pausesOf(product)
     t.ok(
-      (pauses[pauses.length >> 1] ?? 0) < 50,
+      (pauses[pauses.length >> 1] ?? 0) < PAUSE_MS,
       `the median pause of ${pauses.length} moves is ${pauses[pauses.length >> 1]} ms`,
     )
 

@@ -1,7 +1,7 @@
 /** One client's connection: its packets in, its packets out, and how it ends. */
 
 import { type ErrorCode, SluiceError } from '../../../proto/errors.js'
-import type { FrameView } from '../../../proto/frame.js'
+import { FrameType, type FrameView } from '../../../proto/frame.js'
 import { type ConnectPacket, ConnectRefused, readConnect } from '../../../proto/mqtt/connect.js'
 import {
   Ack,
@@ -91,6 +91,9 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     this.#seen = this.context.tick
     this.#guard(() => this.#reader.receive(bytes))
     if (this.congested) this.#pause()
+    // A transport that cannot pause goes on; what it brings meanwhile is bounded.
+    const { maxPacket, maxBuffered } = this.context.options
+    if (this.#reader.waiting > maxPacket + maxBuffered) this.#close(Reason.MESSAGE_RATE_TOO_HIGH)
   }
 
   /** The transport wrote what it had. */
@@ -437,7 +440,9 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   }
 
   acknowledged(seq: number): void {
-    if (this.#state === 'active') this.#uplink?.acknowledged(seq)
+    if (this.#state !== 'active') return
+    if (this.#uplink === undefined && this.session.received !== undefined) this.#uplink = new Uplink(this)
+    this.#uplink?.acknowledged(seq)
   }
 
   failed(seq: number, code: ErrorCode, message: string): void {
@@ -521,6 +526,8 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
         context.now,
       )
       session.will = { message, delay: will.delay, dueAt: context.now + will.delay * 1000 }
+      // Routes see a will as a publish while the device still has its session; one with a delay has none any more.
+      if (will.delay === 0 || !session.lasting) upstream.relay(FrameType.PUBLISH, topic, payload, false)
     }
     context.dormant(session)
     upstream.detach(this, !session.lasting, 'closed')

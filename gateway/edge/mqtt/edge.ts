@@ -2,7 +2,6 @@
 
 import { createServer, type Server, type Socket } from 'node:net'
 import { SluiceError } from '../../../proto/errors.js'
-import type { FrameType } from '../../../proto/frame.js'
 import { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
 import { type Access, type AccessRules, createAccess } from './access.js'
@@ -155,6 +154,7 @@ class Edge implements MqttEdge, EdgeContext {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return
     this.#closed = true
     this.#cancelSweep()
     for (const connection of [...this.#connections]) connection.shutDown()

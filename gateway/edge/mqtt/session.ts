@@ -87,6 +87,8 @@ export class MqttSession implements Subscriber {
   /** Wall clock when it ends; 0 while it is connected. */
   endsAt = 0
   will: PendingWill | undefined
+  /** True while a journal keeps it. */
+  kept = false
   /** Where a rule forbids some topics: asked before each delivery. */
   receives: ((topic: string) => boolean) | undefined
   subscriptions: Map<string, SubscriptionOptions> | undefined

@@ -20,6 +20,9 @@ export interface ByteTransport {
   resume(): void
 }
 
+/** How long a client may take to close its side, in milliseconds. */
+const LINGER_MS = 1000
+
 /** {@link ByteTransport} over a TCP or TLS socket of Node. */
 export class SocketTransport implements ByteTransport {
   readonly #socket: Socket
@@ -43,7 +46,11 @@ export class SocketTransport implements ByteTransport {
   }
 
   end(): void {
-    this.#socket.end()
+    const socket = this.#socket
+    socket.end()
+    // What still comes is read and thrown away: unread bytes would turn our goodbye into a reset.
+    socket.resume()
+    socket.setTimeout(LINGER_MS, () => socket.destroy())
   }
 
   destroy(): void {

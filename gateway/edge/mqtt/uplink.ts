@@ -41,6 +41,8 @@ export class Uplink {
   #acks: UplinkAcks | undefined
   /** QoS 1 messages whose PUBACK waits for a worker. */
   #unacked = 0
+  /** The first seq that this connection waits for. */
+  #firstSeq = Number.POSITIVE_INFINITY
   // The last topic: publishers seldom change it, and a comparison is cheaper than decoding and checking.
   #topicBytes: Buffer = EMPTY
   #topic = ''
@@ -199,6 +201,7 @@ export class Uplink {
   }
 
   #wait(seq: number, packetId: number, qos: 1 | 2, reason: number): void {
+    if (seq < this.#firstSeq) this.#firstSeq = seq
     this.#acks ??= new UplinkAcks()
     this.#acks.push(seq, packetId, qos, reason)
   }
@@ -222,7 +225,8 @@ export class Uplink {
 
   /** Workers processed everything up to `seq`. */
   acknowledged(seq: number): void {
-    const { batch, session } = this.#owner
+    this.#acknowledgedBefore(seq)
+    const { batch, session, context } = this.#owner
     this.#acks?.upTo(seq, (packetId, qos, reason) => {
       if (packetId === 0) return
       if (qos === 1) {
@@ -232,8 +236,20 @@ export class Uplink {
       }
       const received = session.received?.get(packetId)
       if (received !== undefined) received.seq = 0
+      if (session.lasting) context.journal?.received(session)
       batch.ack(PacketType.PUBREC, packetId, reason)
     })
+  }
+
+  /** QoS 2 messages of an earlier connection, whose identifiers no {@link UplinkAcks} of ours holds. */
+  #acknowledgedBefore(seq: number): void {
+    const { batch, session } = this.#owner
+    if (seq >= this.#firstSeq || session.received === undefined) return
+    for (const [packetId, received] of session.received) {
+      if (received.seq === 0 || received.seq > seq || received.seq >= this.#firstSeq) continue
+      received.seq = 0
+      if (received.repeats > 0) batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
+    }
   }
 
   /**

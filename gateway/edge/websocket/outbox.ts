@@ -31,8 +31,11 @@ const FIRST_ARENA = 64 * 1024
 /** Above this a turn is written before it ends. */
 const MAX_ARENA = 2 * 1024 * 1024
 const FIRST_ENTRIES = 1024
+const MAX_KEPT_ENTRIES = 64 * 1024
 
 const KEEP = 1
+/** The span is of a foreign buffer, not of the arena: nothing may be written behind it. */
+const FOREIGN = 2
 
 export class Outbox {
   readonly #turn: (fn: () => void) => void
@@ -88,6 +91,15 @@ export class Outbox {
     this.#push(to, from, pos, keep ? KEEP : 0)
   }
 
+  /**
+   * Queues `bytes[start, end)` without a copy: a fire-and-forget frame as the worker's link brought it. Nobody may change
+   * the bytes before the turn ends.
+   */
+  borrowed(to: Outlet, bytes: Uint8Array, start: number, end: number): void {
+    const entry = this.#push(to, bytes.byteOffset + start, bytes.byteOffset + end, FOREIGN)
+    this.#own[entry] = bytes
+  }
+
   /** Queues a buffer that nobody changes any more. It may be shared by many. */
   shared(to: Outlet, bytes: Uint8Array, keep: boolean): void {
     const entry = this.#push(to, -1, -1, keep ? KEEP : 0)
@@ -122,9 +134,16 @@ export class Outbox {
       this.#write(to)
     }
     listed.length = 0
+    this.#letGo()
     this.#used = this.#count = 0
-    if (this.#own.length > 0) this.#own.length = 0
     this.#flushing = false
+  }
+
+  /** Foreign buffers are not to outlive their turn in here. The array itself is kept: growing it anew would cost every turn. */
+  #letGo(): void {
+    const own = this.#own
+    if (own.length > MAX_KEPT_ENTRIES) own.length = 0
+    for (let i = Math.min(own.length, this.#count) - 1; i >= 0; i--) own[i] = undefined
   }
 
   #endTurn(): void {
@@ -136,7 +155,7 @@ export class Outbox {
     const { head } = to
     if (head < 0) {
       if (to.ackDue > 0) this.#sendAck(to)
-    } else if (head === to.tail && (to.ackDue === 0 || this.#start[head] !== -1)) {
+    } else if (head === to.tail && (to.ackDue === 0 || this.#takesAck(head))) {
       this.#sendEntry(to, head)
     } else {
       this.#current = to
@@ -147,6 +166,11 @@ export class Outbox {
     to.ackDue = 0
   }
 
+  /** True when the acknowledgement can ride on this frame. */
+  #takesAck(entry: number): boolean {
+    return (this.#start[entry] as number) >= 0 && ((this.#flags[entry] as number) & FOREIGN) === 0
+  }
+
   #sendAll(to: Outlet): void {
     for (let entry = to.head; entry >= 0; entry = this.#next[entry] as number) this.#sendEntry(to, entry)
     if (to.ackDue > 0) this.#sendAck(to)
@@ -154,9 +178,13 @@ export class Outbox {
 
   #sendEntry(to: Outlet, entry: number): void {
     const start = this.#start[entry] as number
+    const flags = this.#flags[entry] as number
     let outcome: SendOutcome
     if (start < 0) outcome = to.send(this.#own[entry] as Uint8Array)
-    else {
+    else if ((flags & FOREIGN) !== 0) {
+      const { buffer } = this.#own[entry] as Uint8Array
+      outcome = to.send(new Uint8Array(buffer, start, (this.#end[entry] as number) - start))
+    } else {
       let end = this.#end[entry] as number
       if (to.ackDue > 0 && entry === to.tail) {
         end = appendAck(this.#arena, end, to.ackDue)
@@ -165,7 +193,7 @@ export class Outbox {
       outcome = to.send(new Uint8Array(this.#arena.buffer, start, end - start))
     }
     if (outcome !== 'dropped') return
-    if (this.#flags[entry] === KEEP) to.overrun()
+    if ((flags & KEEP) !== 0) to.overrun()
     else to.dropped()
   }
 

@@ -356,6 +356,7 @@ export class Fleet {
         misplaced: (binding) => binding.state === 'bound' && binding.worker !== this.#ownerOf(binding),
         slotFor: () => 0,
         keyedByTopic: () => false,
+        portOf: (worker) => this.workers.get(worker)?.port,
       },
     })
   }
