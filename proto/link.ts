@@ -118,7 +118,7 @@ export const RECORD_HEADER = 9
 /** Largest record that either side accepts: 1 MiB of frame and its overhead, or 8 MiB of handoff state. */
 export const MAX_RECORD = 9 * 1024 * 1024
 
-/** Takes each record: the body is `bytes[start, end)`, valid only during the call. */
+/** Takes each record: the body is `bytes[start, end)`, valid as long as the chunk that was pushed. */
 export type OnRecord = (kind: number, binding: number, bytes: Uint8Array, start: number, end: number) => void
 
 /** Cuts a byte stream into records. One per link; whole records inside a chunk are not copied. */

@@ -113,15 +113,7 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
       return
     }
     const append = seq === view.seq ? -1 : seq
-    this.#context.outbox.frame(
-      this,
-      view.bytes,
-      frameStart,
-      frameEnd,
-      append,
-      mark,
-      seq > 0,
-    )
+    this.#context.outbox.frame(this, view.bytes, frameStart, frameEnd, append, mark, seq > 0)
   }
 
   /** A message of the fan-out. */

@@ -90,8 +90,9 @@ export class FakeSession implements DeviceSession {
     copy.set(bytes, 4)
     if (!this.#view.read(copy, 4, 4 + bytes.length)) throw new Error('the test sends a bad frame')
     this.port?.deliver(this.#view, 4, 4 + bytes.length, seq, redelivered)
-    // The seam says that bytes die with the call.
-    copy.fill(0xee)
+    // The seam says that bytes last until the turn ends, and the view until the call does.
+    setImmediate(() => copy.fill(0xee))
+    this.#view.read(WORN, 0, WORN.length)
   }
 
   deviceAcked(seq: number): void {
@@ -109,6 +110,9 @@ export class FakeSession implements DeviceSession {
     this.detached.push({ final, code })
   }
 }
+
+/** What a view shows that is used after its time. */
+const WORN = encodeFrame({ type: FrameType.ERROR, seq: 999, payload: Buffer.from('a worn view') })
 
 export class FakeHost implements SessionHost {
   readonly sessions: FakeSession[] = []

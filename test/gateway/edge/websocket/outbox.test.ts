@@ -80,6 +80,25 @@ t.test('an acknowledgement behind a shared frame travels as its own, in the same
   t.ok(before.equals(shared), 'what is shared is not written to')
 })
 
+t.test('a borrowed span is neither copied nor written to, and keeps its place among copies', async (t) => {
+  const { outbox } = setUp()
+  const sink = new Sink()
+  const chunk = new Uint8Array(3 + DATA.length + 20).fill(0xee)
+  chunk.set(DATA, 3)
+  const before = Buffer.from(chunk)
+  outbox.frame(sink, DATA, 0, DATA.length, 1, false, true)
+  outbox.borrowed(sink, chunk.subarray(1), 2, 2 + DATA.length)
+  outbox.acknowledge(sink, 5)
+  outbox.flush()
+  const payload = Buffer.from('data')
+  t.same(sink.frames, [{ seq: 1, payload }, { payload }, { type: FrameType.ACK, ack: 5 }])
+  t.same(sink.corks, [3])
+  t.ok(before.equals(chunk))
+  outbox.borrowed(sink, chunk, 3, 3 + DATA.length)
+  outbox.flush()
+  t.same([sink.frames.at(-1), sink.corks], [{ payload }, [3]], 'one alone needs no cork')
+})
+
 t.test('what is dropped is told apart: kept frames and acknowledgements overrun, others are counted', async (t) => {
   const { outbox } = setUp()
   const sink = new Sink()
