@@ -1,0 +1,236 @@
+/**
+ * {@link MqttJournal} on a {@link Store}. Three kinds of records: `s/DEVICE` a session, `d/DEVICE/N` a delivery, `m/N`
+ * a message, once however many sessions wait for it. N counts up, so that order survives.
+ */
+
+import { packControl, unpackControl } from '../../../proto/control.js'
+import type { Qos } from '../../../proto/mqtt/packet.js'
+import type { Clock, Message, MessageProperties, SubscriptionOptions } from '../../ports.js'
+import type { MqttJournal } from './edge.js'
+import { Delivery } from './in-flight.js'
+import { DeviceMessage } from './message.js'
+import { endOf, type MqttSession } from './session.js'
+import type { Store } from './store.js'
+
+interface SessionRecord {
+  expiry: number
+  /** Wall clock; 0 while connected, null for never. */
+  endsAt: number | null
+  subscriptions: [string, SubscriptionOptions][]
+  received: [number, number][]
+  will?: { message: MessageRecord; delay: number; dueAt: number }
+}
+
+interface DeliveryRecord {
+  message: number
+  qos: Qos
+  retain: boolean
+  ids: readonly number[] | null
+  stage: number
+  packetId: number
+}
+
+interface MessageRecord {
+  topic: string
+  payload: Uint8Array
+  qos: Qos
+  retain: boolean
+  publisher: string
+  properties: MessageProperties | null
+  at: number
+}
+
+interface StoredMessage {
+  readonly number: number
+  uses: number
+}
+
+export function createSessionJournal(store: Store, clock: Pick<Clock, 'wall'>): MqttJournal {
+  return new StoreJournal(store, clock)
+}
+
+/** Fixed width, so that keys sort as numbers do. */
+const sortable = (number: number): string => number.toString(36).padStart(11, '0')
+const sessionKey = (device: string): string => `s/${device}`
+const deliveryKey = (device: string, number: number): string => `d/${device}\n${sortable(number)}`
+const messageKey = (number: number): string => `m/${sortable(number)}`
+
+class StoreJournal implements MqttJournal {
+  readonly #store: Store
+  readonly #clock: Pick<Clock, 'wall'>
+  readonly #messages = new Map<Message, StoredMessage>()
+  /** The message of each delivery that is stored with one. */
+  readonly #used = new Map<Delivery, Message>()
+  /** Sessions to write at the next commit: several changes of one turn are one record. */
+  readonly #changed = new Set<MqttSession>()
+  #next = 1
+
+  constructor(store: Store, clock: Pick<Clock, 'wall'>) {
+    this.#store = store
+    this.#clock = clock
+  }
+
+  changed(session: MqttSession): void {
+    session.kept = true
+    this.#changed.add(session)
+  }
+
+  received(session: MqttSession): void {
+    this.#changed.add(session)
+  }
+
+  ended(session: MqttSession): void {
+    if (!session.kept) return
+    session.kept = false
+    this.#changed.delete(session)
+    this.#store.delete(sessionKey(session.device))
+    for (const delivery of session.inFlight) this.delivered(session, delivery)
+    for (const delivery of session.queued) this.delivered(session, delivery)
+  }
+
+  delivery(session: MqttSession, delivery: Delivery): void {
+    if (delivery.stored === 0) delivery.stored = this.#next++
+    const { message, qos, retain, ids, stage, packetId } = delivery
+    if (message === undefined) this.#release(delivery)
+    const number = message === undefined ? 0 : this.#keep(delivery, message)
+    const record: DeliveryRecord = { message: number, qos, retain, ids: ids ?? null, stage, packetId }
+    this.#store.put(deliveryKey(session.device, delivery.stored), packControl(record))
+  }
+
+  delivered(session: MqttSession, delivery: Delivery): void {
+    if (delivery.stored === 0) return
+    this.#store.delete(deliveryKey(session.device, delivery.stored))
+    delivery.stored = 0
+    this.#release(delivery)
+  }
+
+  commit(): void {
+    for (const session of this.#changed) this.#write(session)
+    this.#changed.clear()
+    this.#store.commit()
+  }
+
+  load(create: (device: string) => MqttSession): void {
+    const messages = this.#loadMessages()
+    const now = this.#clock.wall()
+    const sessions = new Map<string, MqttSession>()
+    for (const [key, value] of this.#store.entries('s/')) {
+      const record = unpackControl(value) as SessionRecord
+      const session = create(key.slice(2))
+      sessions.set(session.device, session)
+      restoreSession(session, record, now)
+    }
+    // Sessions first: a delivery without one is what a former crash left over.
+    for (const [key, value] of this.#store.entries('d/')) {
+      const end = key.lastIndexOf('\n')
+      const device = key.slice(2, end)
+      const number = Number.parseInt(key.slice(end + 1), 36)
+      this.#next = Math.max(this.#next, number + 1)
+      const session = sessions.get(device)
+      if (session === undefined) this.#store.delete(key)
+      else this.#restoreDelivery(session, number, unpackControl(value) as DeliveryRecord, messages)
+    }
+    for (const [number, message] of messages) if (!this.#messages.has(message)) this.#store.delete(messageKey(number))
+    this.#store.commit()
+  }
+
+  #loadMessages(): Map<number, Message> {
+    const messages = new Map<number, Message>()
+    for (const [key, value] of this.#store.entries('m/')) {
+      const number = Number.parseInt(key.slice(2), 36)
+      this.#next = Math.max(this.#next, number + 1)
+      messages.set(number, messageOf(unpackControl(value) as MessageRecord))
+    }
+    return messages
+  }
+
+  #restoreDelivery(
+    session: MqttSession,
+    number: number,
+    record: DeliveryRecord,
+    messages: ReadonlyMap<number, Message>,
+  ): void {
+    const message = messages.get(record.message)
+    const delivery = new Delivery(message, record.qos, record.retain, record.ids ?? undefined, 0)
+    delivery.stored = number
+    delivery.packetId = record.packetId
+    delivery.stage = record.stage
+    delivery.sent = record.packetId > 0
+    if (message !== undefined) {
+      const known = this.#messages.get(message)
+      if (known === undefined) this.#messages.set(message, { number: record.message, uses: 1 })
+      else known.uses++
+      this.#used.set(delivery, message)
+    }
+    session.restore(delivery)
+  }
+
+  #keep(delivery: Delivery, message: Message): number {
+    const known = this.#messages.get(message)
+    if (known !== undefined) {
+      if (!this.#used.has(delivery)) {
+        known.uses++
+        this.#used.set(delivery, message)
+      }
+      return known.number
+    }
+    const number = this.#next++
+    this.#messages.set(message, { number, uses: 1 })
+    this.#used.set(delivery, message)
+    this.#store.put(messageKey(number), packControl(recordOf(message)))
+    return number
+  }
+
+  #release(delivery: Delivery): void {
+    const message = this.#used.get(delivery)
+    if (message === undefined) return
+    this.#used.delete(delivery)
+    const stored = this.#messages.get(message)
+    if (stored === undefined || --stored.uses > 0) return
+    this.#messages.delete(message)
+    this.#store.delete(messageKey(stored.number))
+  }
+
+  #write(session: MqttSession): void {
+    const { expiry, endsAt, will } = session
+    const record: SessionRecord = {
+      expiry,
+      endsAt: endsAt === Number.POSITIVE_INFINITY ? null : endsAt,
+      subscriptions: [...(session.subscriptions ?? [])],
+      // One that a worker has not processed yet comes again, and has to reach a worker then.
+      received: [...(session.received ?? [])].filter(([, { seq }]) => seq === 0).map(([id, { hash }]) => [id, hash]),
+    }
+    if (will !== undefined) {
+      const { message, delay, dueAt } = will
+      record.will = { message: recordOf(message), delay, dueAt }
+    }
+    this.#store.put(sessionKey(session.device), packControl(record))
+  }
+}
+
+function restoreSession(session: MqttSession, record: SessionRecord, now: number): void {
+  session.expiry = record.expiry
+  session.kept = true
+  const never = record.endsAt === null
+  // A session whose connection died with the process begins to age now.
+  session.endsAt = never
+    ? Number.POSITIVE_INFINITY
+    : record.endsAt === 0
+      ? endOf(now, record.expiry)
+      : (record.endsAt ?? 0)
+  session.subscriptions = new Map(record.subscriptions)
+  if (record.received.length > 0) {
+    session.received = new Map(record.received.map(([packetId, hash]) => [packetId, { hash, seq: 0, repeats: 0 }]))
+  }
+  if (record.will === undefined) return
+  const { message, delay, dueAt } = record.will
+  session.will = { message: messageOf(message), delay, dueAt }
+}
+
+function recordOf({ topic, payload, qos, retain, publisher, properties, at }: Message): MessageRecord {
+  return { topic, payload, qos, retain, publisher, properties: properties ?? null, at }
+}
+
+function messageOf({ topic, payload, qos, retain, publisher, properties, at }: MessageRecord): Message {
+  return new DeviceMessage(topic, payload, qos, retain, publisher, properties ?? undefined, at)
+}

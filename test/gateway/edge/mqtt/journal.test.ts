@@ -1,0 +1,159 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { createLmdbStore } from '../../../../gateway/edge/mqtt/lmdb-store.js'
+import { createSessionJournal } from '../../../../gateway/edge/mqtt/session-journal.js'
+import { createRetainedEntries, type Store } from '../../../../gateway/edge/mqtt/store.js'
+import { type Bench, ManualClock, startBench, until } from './harness.js'
+
+const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } }
+
+/** What a kill -9 leaves: the committed entries. */
+class MemoryStore implements Store {
+  readonly committed = new Map<string, Uint8Array>()
+  #pending = new Map<string, Uint8Array | undefined>()
+  commits = 0
+  put(key: string, value: Uint8Array): void {
+    this.#pending.set(key, value)
+  }
+  delete(key: string): void {
+    this.#pending.set(key, undefined)
+  }
+  commit(): void {
+    this.commits++
+    for (const [key, value] of this.#pending) {
+      if (value === undefined) this.committed.delete(key)
+      else this.committed.set(key, value)
+    }
+    this.#pending.clear()
+  }
+  *entries(prefix: string): Iterable<readonly [string, Uint8Array]> {
+    for (const key of [...this.committed.keys()].sort()) {
+      if (key.startsWith(prefix)) yield [key, this.committed.get(key) as Uint8Array]
+    }
+  }
+  async close(): Promise<void> {}
+  /** The store as it would be found now. */
+  image(): MemoryStore {
+    const copy = new MemoryStore()
+    for (const [key, value] of this.committed) copy.committed.set(key, value)
+    return copy
+  }
+}
+
+const start = (store: Store): Promise<Bench> => startBench({ journal: createSessionJournal(store, new ManualClock()) })
+
+t.test('what was acknowledged before a crash is there after it', async (t) => {
+  const store = new MemoryStore()
+  const before = await start(store)
+  const sub = await before.client({ ...lasting, clientId: 'sub' })
+  await sub.subscribe('q/#', 2, { rap: true }, { subscriptionIdentifier: 5 })
+  const away = await before.client({ ...lasting, clientId: 'away' })
+  await away.subscribe('q/+', 1)
+  await away.disconnect()
+  const pub = await before.client({ ...lasting, clientId: 'pub' })
+  pub.publish('q/1', 'one', 1, { messageId: 1, properties: { contentType: 'c', userProperties: { k: 'v' } } })
+  await pub.next('puback')
+  pub.publish('q/2', 'two', 2, { messageId: 2 })
+  await pub.next('pubrec')
+  pub.publish('q/3', 'three', 2, { messageId: 3 })
+  await pub.next('pubrec')
+  for (let i = 0; i < 3; i++) await sub.nextPublish()
+  sub.send({ cmd: 'puback', messageId: 1 })
+  sub.send({ cmd: 'pubrec', messageId: 2 })
+  await sub.next('pubrel')
+  // The process dies here.
+  const after = await start(store.image())
+  t.equal(after.edge.counters.sessions, 3)
+  const again = await after.client({ ...lasting, clientId: 'sub' })
+  t.ok(again.connack?.sessionPresent)
+  t.match(await again.next('pubrel'), { messageId: 2 })
+  t.match(await again.nextPublish(), { messageId: 3, dup: true, qos: 2, payload: Buffer.from('three') })
+  await again.nothing()
+  const back = await after.client({ ...lasting, clientId: 'away' })
+  const first = await back.nextPublish()
+  t.match(first, { payload: Buffer.from('one'), properties: { contentType: 'c' } })
+  t.equal(first.properties?.userProperties?.k, 'v')
+  t.match(await back.nextPublish(), { payload: Buffer.from('two') })
+  t.match(await back.nextPublish(), { payload: Buffer.from('three') })
+  const publisher = await after.client({ ...lasting, clientId: 'pub' })
+  publisher.publish('q/3', 'three', 2, { messageId: 3, dup: true })
+  await publisher.next('pubrec')
+  await back.nothing()
+  publisher.publish('q/4', 'four', 0)
+  t.match(await again.nextPublish(), { properties: { subscriptionIdentifier: 5 } })
+  await Promise.all([before.close(), after.close()])
+})
+
+t.test('nothing is left behind by messages that arrived and sessions that ended', async (t) => {
+  const store = new MemoryStore()
+  const bench = await start(store)
+  const sub = await bench.client({ ...lasting, clientId: 'sub' })
+  await sub.subscribe('a', 1)
+  const plain = await bench.client({ clientId: 'plain' })
+  await plain.subscribe('a', 1)
+  plain.publish('a', 'x', 1)
+  await sub.nextPublish()
+  t.same([...store.committed.keys()].map((key) => key.slice(0, 2)).sort(), ['d/', 'm/', 's/'])
+  sub.send({ cmd: 'puback', messageId: 1 })
+  await sub.nothing()
+  t.same([...store.committed.keys()], ['s/sub'])
+  await sub.disconnect(0, { sessionExpiryInterval: 0 })
+  await until(() => store.committed.size === 0)
+  await bench.close()
+})
+
+t.test('sessions age while the gateway is down only from its start on, and expired ones go', async (t) => {
+  const store = new MemoryStore()
+  const before = await start(store)
+  const client = await before.client({ ...lasting, clientId: 'old' })
+  await client.subscribe('a', 1)
+  const after = await start(store.image())
+  after.clock.advance(999_000)
+  t.equal(after.edge.counters.sessions, 1)
+  after.clock.advance(2000)
+  t.equal(after.edge.counters.sessions, 0)
+  t.equal(after.fanout.subscriptions, 0)
+  await Promise.all([before.close(), after.close()])
+})
+
+t.test('the LMDB store keeps entries in order, with everything of a commit or nothing', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'sluice-store-'))
+  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  const store = createLmdbStore(path)
+  store.put('a/2', Buffer.from('two'))
+  store.put('a/1', Buffer.from('one'))
+  store.put('b/1', Buffer.from('other'))
+  t.same([...store.entries('a/')], [], 'not committed yet')
+  store.commit()
+  store.put('a/3', Buffer.from('three'))
+  store.delete('a/2')
+  await store.close()
+  const again = createLmdbStore(path)
+  t.same(
+    [...again.entries('a/')].map(([key, value]) => [key, Buffer.from(value).toString()]),
+    [
+      ['a/1', 'one'],
+      ['a/3', 'three'],
+    ],
+  )
+  await again.close()
+})
+
+t.test('retained messages of any topic length are kept by the same store', async (t) => {
+  const store = new MemoryStore()
+  const entries = createRetainedEntries(store, (topic) => `${topic.length}-${topic.slice(0, 5)}`)
+  const long = 'x/'.repeat(3000)
+  entries.put('short', Buffer.from('s'))
+  entries.put(long, Buffer.from('l'))
+  entries.put('gone', Buffer.from('g'))
+  entries.delete('gone')
+  store.commit()
+  const found = [...entries.load()].map(([topic, envelope]) => [topic, Buffer.from(envelope).toString()])
+  t.same(found, [
+    ['short', 's'],
+    [long, 'l'],
+  ])
+  t.ok([...store.committed.keys()].every((key) => key.length < 500))
+})
