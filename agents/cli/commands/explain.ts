@@ -9,6 +9,7 @@ interface ExplainFlags extends AdminOptions {
   readonly json: boolean
   readonly topic?: string
   readonly protocol?: string
+  readonly type?: string
 }
 
 export function explainCommand(): Command {
@@ -16,13 +17,12 @@ export function explainCommand(): Command {
     .description('why the frames of a device go where they go, whether it is connected or not')
     .argument('<device>', 'device id')
     .option('--topic <topic>', 'topic of the frame')
+    .addOption(new Option('--type <type>', 'kind of frame; data unless given').choices(['data', 'publish']))
     .addOption(new Option('--protocol <protocol>', 'protocol of the device').choices(['websocket', 'mqtt']))
   return withAdminFlags(command).action(async (device: string, flags: ExplainFlags) => {
-    const { topic, protocol } = flags
-    const query = new URLSearchParams({
-      ...(topic === undefined ? {} : { topic }),
-      ...(protocol === undefined ? {} : { protocol }),
-    })
+    const query = new URLSearchParams()
+    for (const name of ['topic', 'protocol', 'type'] as const)
+      if (flags[name] !== undefined) query.set(name, flags[name])
     const path = `/v1/explain/${encodeURIComponent(device)}${query.size > 0 ? `?${query}` : ''}`
     const answer = (await createAdminClient(flags).get(path)) as Record<string, unknown>
     print(flags.json, answer, (value) => renderFacts(value).join('\n'))

@@ -2,7 +2,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +20,14 @@ type Status = Omit<FleetStatus, 'workers'> & { workers: (FleetStatus['workers'][
 t.setTimeout(120_000)
 
 const MAIN = fileURLToPath(new URL('../../../agents/cli/main.js', import.meta.url))
+const EXAMPLE = join(repository(), 'docs/examples/counter.ts')
 const ANY_PORTS = ['--coordinator-port', '--gateway-port', '--mqtt-port', '--link-port'].flatMap((flag) => [flag, '0'])
+
+/** The tests run from dist/ as well as from a build elsewhere. */
+function repository(): string {
+  const found = ['../../..', '../../../..'].find((up) => existsSync(new URL(`${up}/docs`, import.meta.url)))
+  return found === undefined ? process.cwd() : fileURLToPath(new URL(found, import.meta.url))
+}
 
 interface Running {
   readonly process: ChildProcess
@@ -141,8 +150,13 @@ t.test('whichever role is killed comes back where it was', async (t) => {
   t.same(await echo(gateway.ws, 'd2', payload), payload)
 })
 
-t.test('scale starts workers, and retires them again', async (t) => {
-  const { ready } = await up(t, '--workers', '1', '--gateways', '1')
+t.test('scale starts workers with the same handler, a TypeScript file, and retires them again', async (t) => {
+  const { ready } = await up(t, '--workers', '1', '--gateways', '1', '--handler', EXAMPLE)
+  const ask = async (device: string) => {
+    const payload = await echo(ready.gateways[0]?.ws ?? '', device, Buffer.from('hello'))
+    return Buffer.from(payload).toString()
+  }
+  t.equal(await ask('d1'), 'message 1 from d1: hello')
   const scale = async (n: number) => {
     const child = run('scale', 'default', String(n), '--json', '--coordinator', ready.coordinator)
     const [out, errors, [code]] = await Promise.all([
@@ -155,6 +169,7 @@ t.test('scale starts workers, and retires them again', async (t) => {
   }
   t.same(await scale(3), { pool: 'default', workers: 3, started: ['worker-2', 'worker-3'], draining: [] })
   t.same(await scale(1), { pool: 'default', workers: 1, started: [], draining: ['worker-2', 'worker-3'] })
+  t.equal(await ask('d2'), 'message 1 from d2: hello')
   await until('only one worker is left', async () => (await status(ready)).workers.length === 1 || undefined)
 })
 
