@@ -42,13 +42,26 @@ export function createAccess(rules: AccessRules, device: string): Access {
   const subscribe = compile(rules.subscribe, device)
   const restricted = (rules.subscribe?.deny?.length ?? 0) > 0
   return {
-    ...(restricted && { receives: (topic: string) => subscribe(topic, topicMatches) === Reason.SUCCESS }),
+    ...(restricted && { receives: remembered((topic) => subscribe(topic, topicMatches) === Reason.SUCCESS) }),
     publish: (topic) => publish(topic, topicMatches),
     subscribe: (filter) => {
       const shared = parseShared(filter)
       const plain = shared === undefined || shared === 'invalid' ? filter : shared.filter
       return subscribe(plain, covers)
     },
+  }
+}
+
+/** Topics repeat: the last answer is kept. */
+function remembered(ask: (topic: string) => boolean): (topic: string) => boolean {
+  let last: string | undefined
+  let answer = false
+  return (topic) => {
+    if (topic !== last) {
+      last = topic
+      answer = ask(topic)
+    }
+    return answer
   }
 }
 

@@ -360,11 +360,13 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     const terms = this.#terms as Terms
     const v5 = terms.v5
     this.context.counters.sent++
-    if (qos === 0 && !retain && message instanceof DeviceMessage && message.source !== undefined) {
-      // The packet as it came, untouched: the common case costs one copy.
+    if (!retain && message instanceof DeviceMessage && message.source !== undefined && message.qos === qos) {
+      // The packet as it came: the common case costs one copy.
       if (message.sourceV5 === v5 && ids === undefined && terms.aliases === 0) {
-        if (message.end - message.start > terms.maxPacket) return false
-        this.batch.append(message.source, message.start, message.end)
+        const { source, start, end } = message
+        if (end - start > terms.maxPacket) return false
+        if (qos === 0) this.batch.append(source, start, end)
+        else this.batch.publish(source, start, end, message.idAt, packetId, dup)
         return true
       }
     }
@@ -372,7 +374,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     const { bytes, idAt } = encodedFor(message, v5, qos, retain, this.context.now)
     if (bytes.length > terms.maxPacket) return false
     if (qos === 0) this.batch.append(bytes)
-    else this.batch.publish(bytes, idAt, packetId, dup)
+    else this.batch.publish(bytes, 0, bytes.length, idAt, packetId, dup)
     return true
   }
 
@@ -397,7 +399,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
       return false
     }
     if (qos === 0) this.batch.append(bytes)
-    else this.batch.publish(bytes, idAt, id, dup)
+    else this.batch.publish(bytes, 0, bytes.length, idAt, id, dup)
     return true
   }
 

@@ -13,10 +13,15 @@ export class DeviceMessage implements Message {
   readonly properties: MessageProperties | undefined
   readonly at: number
   #encoded: Map<string, Uint8Array> | undefined
-  /** The PUBLISH as it came, `source[start, end)`, when it may leave unchanged at QoS 0 to clients of that protocol. */
+  /**
+   * The PUBLISH as it came, `source[start, end)`, when it may leave like that, but for its packet identifier, at the
+   * same QoS and without RETAIN, to clients of the same protocol.
+   */
   source: Buffer | undefined
   start = 0
   end = 0
+  /** Where its packet identifier stands, from `start` on; 0 at QoS 0. */
+  idAt = 0
   sourceV5 = false
   /** Encodings at QoS 1 without RETAIN. */
   acked3: EncodedPublish | undefined

@@ -87,13 +87,14 @@ export class OutBatch {
     return at
   }
 
-  /** Appends an encoded PUBLISH with its packet identifier and DUP. */
-  publish(bytes: Uint8Array, idAt: number, packetId: number, dup: boolean): void {
-    const at = this.append(bytes)
+  /** Appends an encoded PUBLISH, `bytes[start, end)`, with its packet identifier at `start + idAt`, and DUP. */
+  publish(bytes: Uint8Array, start: number, end: number, idAt: number, packetId: number, dup: boolean): void {
+    const at = this.append(bytes, start, end)
     const into = this.#buffer as Buffer
     into[at + idAt] = packetId >> 8
     into[at + idAt + 1] = packetId & 0xff
-    if (dup) into[at] = (into[at] as number) | 8
+    const first = into[at] as number
+    into[at] = dup ? first | 8 : first & ~8
   }
 
   /** Appends PUBACK, PUBREC, PUBREL or PUBCOMP. */

@@ -64,12 +64,12 @@ export class Uplink {
       this.#deny(view)
       return true
     }
-    const seq = this.#relay(view, topic, properties)
+    const message = this.#message(view, topic, properties, session.device)
+    const seq = this.#relay(view, message, properties)
     if (seq === Relay.OVERLOADED) return false
     if (this.#v5) this.#rememberReply(topic, properties)
     if (view.qos === 2) this.#take(view, topic, seq)
-    const { context } = this.#owner
-    const count = context.fanout.publish(this.#message(view, topic, properties, session.device))
+    const count = this.#owner.context.fanout.publish(message)
     if (view.qos === 1) this.#acknowledge(view.packetId, seq, count)
     return true
   }
@@ -159,10 +159,9 @@ export class Uplink {
     }
   }
 
-  #relay(view: PublishView, topic: string, properties: Properties): number {
+  #relay(view: PublishView, { topic, payload }: DeviceMessage, properties: Properties): number {
     const { upstream } = this.#owner
     const headers = properties.user === undefined ? undefined : headersOf(properties.user)
-    const payload = view.payload()
     const seq = upstream.relay(FrameType.PUBLISH, topic, payload, view.qos > 0, headers, view.dup)
     if (seq === Relay.OVERLOADED) this.#owner.stall()
     return seq
@@ -209,15 +208,21 @@ export class Uplink {
   #message(view: PublishView, topic: string, properties: Properties, device: string): DeviceMessage {
     const { now } = this.#owner.context
     const travels = properties === NO_PROPERTIES ? undefined : messageProperties(properties)
-    const { qos, retain } = view
-    let payload = view.payload()
+    const { qos, retain, dup } = view
+    let { bytes, start } = view
     // What may be kept for long must not hold the chunk that it came in.
-    if (qos > 0 || retain) payload = Buffer.from(payload)
+    if (qos > 0 || retain) {
+      bytes = copyOf(bytes, start, view.end)
+      start = 0
+    }
+    const end = start + view.end - view.start
+    const payload = bytes.subarray(end - (view.end - view.payloadStart), end)
     const message = new DeviceMessage(topic, payload, qos, retain, device, travels, now)
-    if (qos === 0 && !retain && properties.topicAlias === undefined && properties.messageExpiry === undefined) {
-      message.source = view.bytes
-      message.start = view.start
-      message.end = view.end
+    if (!retain && !dup && properties.topicAlias === undefined && properties.messageExpiry === undefined) {
+      message.source = bytes
+      message.start = start
+      message.end = end
+      message.idAt = qos > 0 ? view.topicEnd - view.start : 0
       message.sourceV5 = this.#v5
     }
     return message
@@ -277,6 +282,12 @@ export function releaseReceived(owner: UplinkOwner, packetId: number): void {
   const { session, batch, context } = owner
   if (session.received?.delete(packetId) && session.lasting) context.journal?.received(session)
   batch.ack(PacketType.PUBCOMP, packetId, Reason.SUCCESS)
+}
+
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start)
+  bytes.copy(copy, 0, start, end)
+  return copy
 }
 
 function hashOf(view: PublishView, topic: string): number {
