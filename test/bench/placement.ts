@@ -109,6 +109,12 @@ function evenness(placement: Placement, members: readonly Member[]): { fullest: 
   return { fullest: Math.max(...parts), emptiest: Math.min(...parts) }
 }
 
+function elapsed(run: () => unknown): number {
+  const start = performance.now()
+  run()
+  return performance.now() - start
+}
+
 console.log(
   '| change | scheme | keys moved | the least possible | moved / least | fullest worker | emptiest worker | ms |',
 )
