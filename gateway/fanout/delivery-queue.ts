@@ -82,6 +82,12 @@ class TopicQueue {
 /** What a waiting message weighs besides its payload. */
 const OVERHEAD = 256
 
+/**
+ * A message with this many recipients at most goes out at once unless it has to queue behind its topic: such work grows
+ * with what came in, so putting it off would only let it pile up.
+ */
+const SMALL = 32
+
 /** Deliveries between two looks at the clock. */
 const STRIDE = 256
 
@@ -118,7 +124,7 @@ export class DeliveryQueue {
     const count = sizeOf(to)
     if (count === 0) return 0
     const queue = this.#waiting.get(message.topic)
-    if (queue === undefined && this.#spent + count <= this.#options.deliveries) {
+    if (queue === undefined && (count <= SMALL || this.#spent + count <= this.#options.deliveries)) {
       this.#spent += count
       this.#run(jobOf(message, to), Number.POSITIVE_INFINITY)
       return count

@@ -12,6 +12,7 @@ import { connect, type NatsConnection, type NodeConnectionOptions, type Subscrip
 import type { Clock, Message } from '../ports.js'
 import type { Bus, BusHandlers, BusStatus, SharedPicks } from './bus.js'
 import type { FanoutCounters } from './counters.js'
+import { FilterCover } from './filter-cover.js'
 import { InterestLedger } from './interest-ledger.js'
 import type { Log } from './log.js'
 import { NatsGroups } from './nats-groups.js'
@@ -66,7 +67,9 @@ class NatsBus implements Bus {
   readonly #prefix: string
   readonly #sender: string
   readonly #ledger: InterestLedger
+  /** NATS subscriptions by filter. Filters that a wider one covers have none: the server sends one copy for each. */
   readonly #subscriptions = new Map<string, Subscription[]>()
+  #cover = new FilterCover()
   readonly #window = new ReplayWindow()
   #handlers: BusHandlers | undefined
   #groups: NatsGroups | undefined
@@ -188,6 +191,7 @@ class NatsBus implements Bus {
   /** The subjects that every gateway hears. */
   #listen(nc: NatsConnection): void {
     this.#subscriptions.clear()
+    this.#cover = new FilterCover()
     this.#long = undefined
     this.#on(nc, 'g', (data) => this.#groups?.heard(data))
     this.#on(nc, `to.${encodeLevel(this.#options.id)}`, (data) => this.#take(data, false))
@@ -222,38 +226,52 @@ class NatsBus implements Bus {
     const nc = this.#nc
     if (nc === undefined || !this.#up) return
     const groups: [string, number][] = []
+    const plain: string[] = []
     for (const [filter, members] of changes) {
       if (filter.startsWith('$share/')) groups.push([filter, members])
-      else this.#setSubscribed(nc, filter, members > 0)
+      else plain.push(...this.#change(filter, members > 0), filter)
     }
+    for (const filter of plain) if (this.#needed(filter)) this.#open(nc, filter)
     if (this.#subscriptions.size > 0) this.#long ??= this.#on(nc, LONG_SUBJECT, (data) => this.#take(data, true))
-    else {
-      this.#long?.unsubscribe()
-      this.#long = undefined
-    }
     this.#groups?.change(groups)
     nc.flush().then(
       () => {
+        // Only now: what the server sent for an old subscription before it had the new one has arrived by now.
+        for (const filter of plain) if (!this.#needed(filter)) this.#shut(filter)
         this.#acked = Math.max(this.#acked, version)
         this.#ledger.settle()
       },
-      // The connection went meanwhile: its end settles everybody.
+      // The connection went meanwhile: its end settles everybody, and its subscriptions are announced again.
       () => {},
     )
   }
 
-  #setSubscribed(nc: NatsConnection, filter: string, wanted: boolean): void {
-    const known = this.#subscriptions.get(filter)
-    if (!wanted) {
-      for (const subscription of known ?? []) subscription.unsubscribe()
-      this.#subscriptions.delete(filter)
-    } else if (known === undefined) {
-      const subjects = filterSubjects(filter)
-      this.#subscriptions.set(
-        filter,
-        subjects.map((subject) => this.#on(nc, subject, (data) => this.#take(data, true))),
-      )
-    }
+  /** Returns the filters whose need of a subscription may have changed with this one. */
+  #change(filter: string, wanted: boolean): string[] {
+    if (wanted) this.#cover.add(filter)
+    else this.#cover.delete(filter)
+    return this.#cover.narrower(filter)
+  }
+
+  #needed(filter: string): boolean {
+    return this.#ledger.wanted.has(filter) && !this.#cover.covers(filter)
+  }
+
+  #open(nc: NatsConnection, filter: string): void {
+    if (this.#subscriptions.has(filter)) return
+    const subjects = filterSubjects(filter)
+    this.#subscriptions.set(
+      filter,
+      subjects.map((subject) => this.#on(nc, subject, (data) => this.#take(data, true))),
+    )
+  }
+
+  #shut(filter: string): void {
+    for (const subscription of this.#subscriptions.get(filter) ?? []) subscription.unsubscribe()
+    this.#subscriptions.delete(filter)
+    if (this.#subscriptions.size > 0) return
+    this.#long?.unsubscribe()
+    this.#long = undefined
   }
 
   /** False, and counted, when the message cannot cross now. */

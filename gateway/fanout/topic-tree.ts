@@ -7,6 +7,7 @@ import { SluiceError } from '../../proto/errors.js'
 import { parseShared } from '../../proto/topic.js'
 import type { SubscriptionOptions } from '../ports.js'
 import { Leaf, type Match, mergeMatches, NO_MATCH } from './leaf.js'
+import { MatchCache } from './match-cache.js'
 import type { Member, SharedGroup } from './shared-group.js'
 import { Target } from './target.js'
 
@@ -29,7 +30,7 @@ export const TREE_LIMITS: TreeLimits = {
   subscriptions: 2_000_000,
   perSubscriber: 10_000,
   filterUnits: 128 * 1024 * 1024,
-  cachedTopics: 8192,
+  cachedTopics: 32_768,
 }
 
 /** Longer topics are matched each time: the cache must not become a store of 64 KiB strings. */
@@ -55,25 +56,47 @@ class Node<S extends Member> {
   }
 }
 
-interface CachedMatch<S extends Member> {
-  readonly leaves: readonly Leaf<S>[]
-  merged: Match<S> | undefined
+/** Several filters that match one topic. */
+class Overlap<S extends Member> {
+  readonly #leaves: readonly Leaf<S>[]
+  #merged: Match<S> | undefined
   /** `changed` of the leaf that changed last when `merged` was made. */
-  stamp: number
+  #stamp = 0
+
+  constructor(leaves: readonly Leaf<S>[]) {
+    this.#leaves = leaves
+  }
+
+  match(): Match<S> {
+    let stamp = 0
+    for (const leaf of this.#leaves) if (leaf.changed > stamp) stamp = leaf.changed
+    // Stamps only rise, and the leaves never change: the same newest stamp means that nothing changed.
+    if (this.#merged === undefined || this.#stamp !== stamp) {
+      this.#merged = mergeMatches(this.#leaves)
+      this.#stamp = stamp
+    }
+    return this.#merged
+  }
 }
+
+/** What a topic nobody subscribed to is remembered as. */
+const NOBODY = { match: (): Match<never> => NO_MATCH }
 
 export class TopicTree<S extends Member> {
   readonly #limits: TreeLimits
   #root = new Node<S>(undefined, '')
   /** Filters by subscriber; a plain string while there is one only, which is the usual case. */
   readonly #filters = new Map<S, string | Set<string>>()
-  readonly #cache = new Map<string, CachedMatch<S>>()
+  readonly #cache: MatchCache<{ match(): Match<S> }>
+  /** Reused by every {@link match} that looks: what it finds is copied. */
+  readonly #found: Leaf<S>[] = []
   #stamp = 0
   #size = 0
   #units = 0
 
   constructor(limits: Partial<TreeLimits> = {}) {
     this.#limits = { ...TREE_LIMITS, ...limits }
+    this.#cache = new MatchCache(this.#limits.cachedTopics, MAX_CACHED_TOPIC)
   }
 
   /** Subscriptions in all. */
@@ -173,14 +196,18 @@ export class TopicTree<S extends Member> {
   match(topic: string): Match<S> {
     let hit = this.#cache.get(topic)
     if (hit === undefined) {
-      const leaves: Leaf<S>[] = []
-      this.#collect(this.#root, topic, 0, leaves)
-      hit = { leaves, merged: undefined, stamp: 0 }
-      this.#cacheMatch(topic, hit)
+      hit = this.#look(topic)
+      this.#cache.set(topic, hit)
     }
-    if (hit.leaves.length === 0) return NO_MATCH
-    if (hit.leaves.length === 1) return (hit.leaves[0] as Leaf<S>).match()
-    return freshMerge(hit)
+    return hit.match()
+  }
+
+  #look(topic: string): { match(): Match<S> } {
+    const found = this.#found
+    this.#collect(this.#root, topic, 0, found)
+    const hit = found.length > 1 ? new Overlap(found.slice()) : (found[0] ?? NOBODY)
+    found.length = 0
+    return hit
   }
 
   /** Every filter's matching leaf; `from` is where the next level starts, -1 when the topic has no more. */
@@ -198,18 +225,6 @@ export class TopicTree<S extends Member> {
     const child = node.children?.get(slash < 0 ? topic.slice(from) : topic.slice(from, slash))
     if (child !== undefined) this.#collect(child, topic, next, into)
     if (wild && node.plus !== undefined) this.#collect(node.plus, topic, next, into)
-  }
-
-  #cacheMatch(topic: string, entry: CachedMatch<S>): void {
-    if (topic.length > MAX_CACHED_TOPIC || this.#limits.cachedTopics === 0) return
-    if (this.#cache.size >= this.#limits.cachedTopics) {
-      // A Map iterates in insertion order: the oldest goes.
-      for (const oldest of this.#cache.keys()) {
-        this.#cache.delete(oldest)
-        break
-      }
-    }
-    this.#cache.set(topic, entry)
   }
 
   /** A leaf came or went: what was matched before may be wrong. Members that come and go are seen by their stamp. */
@@ -293,17 +308,6 @@ export class TopicTree<S extends Member> {
     }
     this.#invalidate(filter)
   }
-}
-
-function freshMerge<S extends Member>(entry: CachedMatch<S>): Match<S> {
-  let stamp = 0
-  for (const leaf of entry.leaves) if (leaf.changed > stamp) stamp = leaf.changed
-  // Stamps only rise, and the leaves of an entry never change: the same newest stamp means that nothing changed.
-  if (entry.merged === undefined || entry.stamp !== stamp) {
-    entry.merged = mergeMatches(entry.leaves)
-    entry.stamp = stamp
-  }
-  return entry.merged
 }
 
 function childFor<S extends Member>(node: Node<S>, level: string): Node<S> {
