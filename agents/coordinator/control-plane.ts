@@ -33,6 +33,9 @@ export const HEARTBEAT_MS = 500
 /** Facts are looked at this often; closed connections and link reports are looked at when they come. */
 const TICK_MS = 100
 
+/** A tick that is later than this was held up: by load, or by a stopped process. */
+const STALL_MS = 100
+
 /** One registered connection, as the control plane sees it. */
 export interface Peer {
   send(message: FromCoordinator): void
@@ -90,6 +93,7 @@ export class ControlPlane {
   #spec: RouteSpec
   #cause = 'start'
   #cancelTick: (() => void) | undefined
+  #tickDue = Number.POSITIVE_INFINITY
   /** Gateways that registered here before: a version that they name is one of ours. */
   readonly #met = new Set<string>()
   #sentLoads = ''
@@ -320,6 +324,7 @@ export class ControlPlane {
   }
 
   #tickLater(): void {
+    this.#tickDue = this.#clock.now() + TICK_MS
     this.#cancelTick = this.#clock.after(TICK_MS, () => {
       this.#look()
       this.#balance()
@@ -332,6 +337,12 @@ export class ControlPlane {
   /** Looks who came and who is gone; the table follows. */
   #look(): void {
     const now = this.#clock.now()
+    const late = now - this.#tickDue
+    if (late > STALL_MS) {
+      this.#options.log.warn({ ms: Math.round(late) }, 'this coordinator stood still; nobody is blamed for it')
+      this.fleet.stalled(late)
+      this.#tickDue = now
+    }
     const { workers, gateways } = this.fleet.poll(now)
     for (const transition of workers) this.#transition('worker', transition)
     for (const transition of gateways) {

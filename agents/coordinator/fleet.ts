@@ -97,6 +97,12 @@ export class Fleet {
     this.workerMembership.witnessHeard(id, now)
   }
 
+  /** This process stood still for so long, and heard nobody. */
+  stalled(ms: number): void {
+    this.workerMembership.stalled(ms)
+    this.gatewayMembership.stalled(ms)
+  }
+
   /** What changed by `now`. Records of members that are gone for good are dropped. */
   poll(now: number): { workers: Transition[]; gateways: Transition[] } {
     const gateways = this.gatewayMembership.poll(now)

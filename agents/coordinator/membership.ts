@@ -135,6 +135,18 @@ export class Membership {
     this.#witnesses.set(gateway, now)
   }
 
+  /**
+   * This process itself stood still for so long: what it did not hear meanwhile nobody failed to say. What came in
+   * waits to be read.
+   */
+  stalled(ms: number): void {
+    for (const facts of this.#members.values()) {
+      facts.heardAt += ms
+      facts.closedAt += ms
+    }
+    for (const [gateway, at] of this.#witnesses) this.#witnesses.set(gateway, at + ms)
+  }
+
   /** A gateway is gone, and its word with it. */
   forgetWitness(gateway: string): void {
     this.#witnesses.delete(gateway)

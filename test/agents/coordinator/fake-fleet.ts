@@ -26,6 +26,9 @@ type Of<T extends FromCoordinator['t']> = Extract<FromCoordinator, { t: T }>
 export class FakePeer {
   readonly socket: WebSocket
   readonly received: FromCoordinator[] = []
+  /** False for benchmarks: nothing is kept. */
+  remembers = true
+  checksTables = true
   readonly opened: Promise<void>
   readonly closed: Promise<{ code: number; reason: string }>
   #waiting: (() => void)[] = []
@@ -35,7 +38,7 @@ export class FakePeer {
     this.socket = new WebSocket(`${url.replace('http', 'ws')}/v1/control`, { headers })
     this.socket.on('message', (data: Buffer) => {
       const message = unpackControl(data) as FromCoordinator
-      this.received.push(message)
+      if (this.remembers) this.received.push(message)
       this.onMessage(message)
       this.wake()
     })
@@ -219,7 +222,7 @@ export class FakeGateway extends FakePeer {
       return
     }
     const table = read()
-    const problems = checkTable(table)
+    const problems = this.checksTables ? checkTable(table) : []
     if (problems.length > 0) throw new Error(`the coordinator sent a bad table: ${problems.join('; ')}`)
     this.table = table
     this.send({ t: 'ack', version })
