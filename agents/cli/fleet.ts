@@ -18,6 +18,7 @@ export interface FleetOptions {
   readonly mqttPort: number
   readonly linkPort: number
   readonly routes?: string
+  readonly config?: string
   /** Directory of everything that is kept; each role has its own below. */
   readonly data: string
   readonly token?: string
@@ -194,9 +195,13 @@ export class Fleet {
     return undefined
   }
 
+  #configFlag(): string[] {
+    return this.#options.config === undefined ? [] : ['--config', this.#options.config]
+  }
+
   #common(id: string): string[] {
     const { host, data, insecure } = this.#options
-    return [...['--host', host, '--data', join(data, id)], ...(insecure ? ['--insecure'] : [])]
+    return [...['--host', host, '--data', join(data, id)], ...(insecure ? ['--insecure'] : []), ...this.#configFlag()]
   }
 
   #env(): Record<string, string> {
@@ -245,6 +250,7 @@ export class Fleet {
         ...['worker', handler, '--id', id, '--pool', pool, '--coordinator', this.url],
         ...['--host', host, '--port', portOf(last?.link, linkPort, index)],
         ...(insecure ? ['--insecure'] : []),
+        ...this.#configFlag(),
         ...extra.worker,
       ],
     }
@@ -256,7 +262,15 @@ export class Fleet {
     return {
       name: 'devices',
       env: this.#env(),
-      args: () => ['device', '--count', String(devices), '--bootstrap', bootstrap(), ...extra.device],
+      args: () => [
+        'device',
+        '--count',
+        String(devices),
+        '--bootstrap',
+        bootstrap(),
+        ...this.#configFlag(),
+        ...extra.device,
+      ],
     }
   }
 }

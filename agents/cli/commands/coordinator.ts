@@ -1,6 +1,7 @@
 /** `sluice coordinator`: one coordinator in this process. */
 
 import { Command } from 'commander'
+import { withConfigFlag } from '../config-file.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { askSupervisor, isSupervised, runRole } from '../role-process.js'
@@ -27,7 +28,7 @@ export function coordinatorCommand(): Command {
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
     .option('--json', 'print one line of JSON when it is ready', false)
-  return withListenFlags(command).action((flags: CoordinatorFlags) =>
+  return withConfigFlag(withListenFlags(command)).action((flags: CoordinatorFlags) =>
     runRole(() => start(flags), {
       json: flags.json,
       describe: ({ url }) => `Coordinator at ${url}. Ctrl-C stops it.`,

@@ -1,6 +1,7 @@
 /** `sluice device`: simulated devices in this process. */
 
 import { Command } from 'commander'
+import { withConfigFlag } from '../config-file.js'
 import { integer } from '../flags.js'
 import { runRole, tellSupervisor } from '../role-process.js'
 
@@ -16,7 +17,7 @@ interface DeviceFlags {
 const STATS_EVERY_MS = 1000
 
 export function deviceCommand(): Command {
-  return new Command('device')
+  const command = new Command('device')
     .description('run simulated devices, half WebSocket, half MQTT')
     .option(
       '--bootstrap <urls>',
@@ -28,12 +29,12 @@ export function deviceCommand(): Command {
     .option('--prefix <text>', 'what device ids begin with', 'device')
     .option('--token <secret>', 'token that the devices present')
     .option('--json', 'print one line of JSON when they run', false)
-    .action((flags: DeviceFlags) =>
-      runRole(() => start(flags), {
-        json: flags.json,
-        describe: ({ count }) => `${count} devices run. Ctrl-C stops them.`,
-      }),
-    )
+  return withConfigFlag(command).action((flags: DeviceFlags) =>
+    runRole(() => start(flags), {
+      json: flags.json,
+      describe: ({ count }) => `${count} devices run. Ctrl-C stops them.`,
+    }),
+  )
 }
 
 async function start(flags: DeviceFlags) {

@@ -2,7 +2,9 @@
 
 import { randomUUID } from 'node:crypto'
 import { Command, Option } from 'commander'
+import type { RunGatewayOptions } from '../../../gateway/main.js'
 import { createAdminClient } from '../admin-client.js'
+import { type SettingKind, withConfigFlag } from '../config-file.js'
 import { coordinatorFlag, integer, location, port, tokenFlag, withListenFlags } from '../flags.js'
 import { chooseFreePort, requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
@@ -22,7 +24,40 @@ interface GatewayFlags {
   readonly http: 'auto' | 'uws' | 'node'
   readonly capacity: number
   readonly json: boolean
+  readonly settings?: Pick<RunGatewayOptions, 'mqtt' | 'websocket' | 'resumeWindowMs'>
 }
+
+/** What a configuration file can set beside the flags; gateway/edge/ tells what each one means. */
+export const GATEWAY_SETTINGS = {
+  resumeWindowMs: 'number',
+  mqtt: {
+    maxPacket: 'number',
+    receiveMaximum: 'number',
+    maxInflight: 'number',
+    topicAliasMaximum: 'number',
+    outboundAliases: 'number',
+    maxKeepAlive: 'number',
+    connectTimeoutMs: 'number',
+    maxQueued: 'number',
+    maxQueuedBytes: 'number',
+    queueQos0: 'boolean',
+    maxBuffered: 'number',
+    maxSessionExpiry: 'number',
+    legacySessionExpiry: 'number',
+    maxSubscriptions: 'number',
+    responseInformation: 'string',
+    tellNoSubscribers: 'boolean',
+  },
+  websocket: {
+    maxFrame: 'number',
+    dropAbove: 'number',
+    disconnectAbove: 'number',
+    idleSeconds: 'number',
+    leaveMs: 'number',
+    maxConnections: 'number',
+    connectsPerSecond: 'number',
+  },
+} as const satisfies Record<string, SettingKind>
 
 /** How long a drain may take after SIGTERM, and how often it is looked at, in milliseconds. */
 const DRAIN_LIMIT_MS = 30_000
@@ -48,7 +83,7 @@ export function gatewayCommand(): Command {
     )
     .addOption(tokenFlag('secret of the fleet'))
     .option('--json', 'print one line of JSON when it is ready', false)
-  return withListenFlags(command).action((flags: GatewayFlags) =>
+  return withConfigFlag(withListenFlags(command), GATEWAY_SETTINGS).action((flags: GatewayFlags) =>
     runRole(() => start(flags), {
       json: flags.json,
       describe: ({ id, ws, mqtt }) =>
@@ -65,9 +100,16 @@ async function start(flags: GatewayFlags) {
     { port: flags.mqttPort, who: `${who} (MQTT)`, flag: '--mqtt-port' },
   ])
   const { runGateway } = await import('../../../gateway/main.js')
-  const { json: _json, insecure: _insecure, http: prefer, id = `gateway-${randomUUID().slice(0, 8)}`, ...rest } = flags
+  const {
+    json: _json,
+    insecure: _insecure,
+    http: prefer,
+    settings,
+    id = `gateway-${randomUUID().slice(0, 8)}`,
+    ...rest
+  } = flags
   const port = flags.port === 0 ? await chooseFreePort(flags.host, Math.random) : flags.port
-  const gateway = await runGateway({ ...rest, port, id, prefer })
+  const gateway = await runGateway({ ...rest, ...settings, port, id, prefer })
   return {
     ready: { id, ...gateway.urls },
     close: () => gateway.close(),

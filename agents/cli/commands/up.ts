@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
 import { CliError, describeError, ExitCode } from '../cli-error.js'
+import { withConfigFlag } from '../config-file.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
 import { Fleet, type FleetOptions } from '../fleet.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
@@ -15,7 +16,7 @@ import { renderAddresses, renderStatusLine, UpScreen } from '../up-screen.js'
 interface UpFlags extends Omit<FleetOptions, 'data' | 'extra'> {
   readonly data?: string
   readonly json: boolean
-  readonly rate: number
+  readonly rate?: number
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
 }
@@ -31,7 +32,7 @@ export function upCommand(script: string): Command {
     .option('--gateways <n>', 'number of gateways', integer(1, 64), 2)
     .option('--workers <n>', 'number of workers over all pools', integer(0, 256), 3)
     .option('--devices <n>', 'simulated devices, half WebSocket, half MQTT', integer(0, 100_000), 40)
-    .option('--rate <n>', 'messages that each simulated device sends in a second', Number, 1)
+    .option('--rate <n>', 'messages that each simulated device sends in a second, 1 unless given', Number)
     .option('--handler <handler>', 'echo, or the path of a worker file (.ts or .js)', 'echo')
     .option('--coordinator-port <port>', 'HTTP port of the coordinator', port, 7000)
     .option('--gateway-port <port>', 'HTTP and WebSocket port of the first gateway', port, 8080)
@@ -43,7 +44,7 @@ export function upCommand(script: string): Command {
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
     .option('--json', 'print one line of JSON when everything accepts traffic, and nothing else', false)
-  return withListenFlags(command).action((flags: UpFlags) => up(flags, script))
+  return withConfigFlag(withListenFlags(command)).action((flags: UpFlags) => up(flags, script))
 }
 
 async function up(flags: UpFlags, script: string): Promise<void> {
@@ -67,11 +68,12 @@ function fleetOptions(flags: UpFlags, data: string): FleetOptions {
     data,
     handler: flags.handler === 'echo' ? 'echo' : file(flags.handler),
     ...(flags.routes === undefined ? {} : { routes: file(flags.routes) }),
+    ...(flags.config === undefined ? {} : { config: file(flags.config) }),
     extra: {
       coordinator: [...given('--moves-per-second', movesPerSecond), ...given('--moves-in-flight', movesInFlight)],
       gateway: [],
       worker: [],
-      device: ['--rate', String(rate)],
+      device: given('--rate', rate),
     },
   }
 }

@@ -1,6 +1,7 @@
 /** `sluice worker [HANDLER]`: one worker in this process. */
 
 import { Command } from 'commander'
+import { withConfigFlag } from '../config-file.js'
 import { coordinatorFlag, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
@@ -35,7 +36,7 @@ export function workerCommand(): Command {
     .addOption(coordinatorFlag())
     .addOption(tokenFlag('secret of the fleet'))
     .option('--json', 'print one line of JSON when it is ready', false)
-  return withListenFlags(command).action((handler: string, flags: WorkerFlags) =>
+  return withConfigFlag(withListenFlags(command)).action((handler: string, flags: WorkerFlags) =>
     runRole(() => start(handler, flags), {
       json: flags.json,
       describe: ({ id, pool, link }) =>
