@@ -68,8 +68,11 @@ const positive = (value: number | string): boolean => value !== 0
 const topicName = (value: number | string): boolean => value !== '' && !/[+#]/.test(value as string)
 
 const TABLE: (Entry | undefined)[] = []
+const BY_NAME: Record<string, Entry> = Object.create(null)
 function define(id: number, name: keyof Properties, kind: number, packets: number, accepts?: Entry['accepts']): void {
-  TABLE[id] = { id, name, kind, packets, accepts }
+  const entry = { id, name, kind, packets, accepts }
+  TABLE[id] = entry
+  BY_NAME[name] = entry
 }
 define(0x01, 'payloadFormat', BYTE, MESSAGE, flag)
 define(0x02, 'messageExpiry', UINT32, MESSAGE)
@@ -191,9 +194,9 @@ export function writeVarint(into: Uint8Array, pos: number, value: number): numbe
 /** Bytes of the properties without their length field. */
 export function propertiesLength(properties: Readonly<Properties>): number {
   let length = 0
-  for (const entry of TABLE) {
-    const value = entry === undefined ? undefined : properties[entry.name]
-    if (entry !== undefined && value !== undefined) length += valueLength(entry.kind, value)
+  for (const name in properties) {
+    const value = properties[name as keyof Properties]
+    if (value !== undefined) length += valueLength((BY_NAME[name] as Entry).kind, value)
   }
   return length
 }
@@ -217,11 +220,11 @@ function valueLength(kind: number, value: unknown): number {
   }
 }
 
-/** Writes the properties without their length field, in the order of their ids; returns the position after them. */
+/** Writes the properties without their length field, in the order in which they were set; returns the position after them. */
 export function writeProperties(into: Buffer, pos: number, properties: Readonly<Properties>): number {
-  for (const entry of TABLE) {
-    const value = entry === undefined ? undefined : properties[entry.name]
-    if (entry !== undefined && value !== undefined) pos = writeValue(into, pos, entry, value)
+  for (const name in properties) {
+    const value = properties[name as keyof Properties]
+    if (value !== undefined) pos = writeValue(into, pos, BY_NAME[name] as Entry, value)
   }
   return pos
 }

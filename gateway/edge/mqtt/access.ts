@@ -1,6 +1,6 @@
 /** Who may publish and subscribe to what, by topic filters. */
 
-import { Reason } from '../../../proto/mqtt/packet.js'
+import { malformed, Reason } from '../../../proto/mqtt/packet.js'
 import { parseShared, topicMatches } from '../../../proto/topic.js'
 
 /** What one client may do. Reason codes are those of MQTT 5; 0 allows. */
@@ -34,6 +34,14 @@ export function isReserved(topic: string): boolean {
   if (topic.charCodeAt(0) !== 0x24) return false
   if (topicMatches('$SYS/broker/connection/+/state', topic)) return false
   return topicMatches('$SYS/#', topic) || topicMatches('$CONTROL/#', topic) || topicMatches('$share/#', topic)
+}
+
+/** @throws MqttError for a topic or filter of more levels than `most` */
+export function checkLevels(topic: string, most: number): void {
+  if (topic.length < most) return
+  let levels = 1
+  for (let i = topic.indexOf('/'); i >= 0; i = topic.indexOf('/', i + 1)) levels++
+  if (levels > most) throw malformed(`a topic has more than ${most} levels`)
 }
 
 /** Access by one set of rules; without rules everything is allowed. */

@@ -109,7 +109,8 @@ export function connackProperties(
   authMethod: string | undefined,
   authData: Uint8Array | undefined,
 ): Properties {
-  const found: Properties = { receiveMaximum: options.receiveMaximum, maximumPacketSize: options.maxPacket }
+  // In the order of Mosquitto, whose tests compare bytes.
+  const found: Properties = {}
   if (options.topicAliasMaximum > 0) found.topicAliasMaximum = options.topicAliasMaximum
   if (terms.assigned) found.assignedClientId = terms.clientId
   if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
@@ -119,6 +120,8 @@ export function connackProperties(
   }
   if (authMethod !== undefined) found.authMethod = authMethod
   if (authData !== undefined) found.authData = authData
+  found.maximumPacketSize = options.maxPacket
+  found.receiveMaximum = options.receiveMaximum
   return found
 }
 

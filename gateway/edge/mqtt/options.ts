@@ -1,8 +1,8 @@
 /** What an operator can set about MQTT. Every field has a default: {@link MQTT_DEFAULTS}. */
 export interface MqttOptions {
-  /** Largest packet taken from a client in bytes, fixed header included; MQTT 5 clients are told. 1 MiB. */
+  /** Largest packet taken from a client in bytes, fixed header included; MQTT 5 clients are told. 2,000,000, as Mosquitto. */
   readonly maxPacket: number
-  /** QoS 1 and 2 messages that a client may have unacknowledged; MQTT 5 clients are told. 20, as Mosquitto has it. */
+  /** QoS 1 and 2 messages that a client may have unacknowledged; MQTT 5 clients are told. 20, as Mosquitto. */
   readonly receiveMaximum: number
   /** QoS 1 and 2 messages in flight to one client at most, below what an MQTT 5 client allows. 1,000. */
   readonly maxInflight: number
@@ -28,6 +28,8 @@ export interface MqttOptions {
   readonly legacySessionExpiry: number
   /** Subscriptions of one client. 1,000. */
   readonly maxSubscriptions: number
+  /** Levels of a topic or filter: one of 65,535 slashes costs as much to match as a thousand usual ones. 200, as Mosquitto. */
+  readonly maxTopicLevels: number
   /** Told to MQTT 5 clients that ask for Response Information, with `%c` as the client id. Empty: nothing. */
   readonly responseInformation: string
   /** Publishers hear 0x10 when no subscriber matched, a worker or not. Off: always 0. true. */
@@ -35,7 +37,7 @@ export interface MqttOptions {
 }
 
 export const MQTT_DEFAULTS: MqttOptions = {
-  maxPacket: 1024 * 1024,
+  maxPacket: 2_000_000,
   receiveMaximum: 20,
   maxInflight: 1000,
   topicAliasMaximum: 10,
@@ -49,6 +51,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxSessionExpiry: 0xffffffff,
   legacySessionExpiry: 0xffffffff,
   maxSubscriptions: 1000,
+  maxTopicLevels: 200,
   responseInformation: '',
   tellNoSubscribers: true,
 }

@@ -95,6 +95,10 @@ export class MqttSession implements Subscriber {
   received: Map<number, Received> | undefined
   #inFlight: InFlight | undefined
   #queue: DeliveryQueue | undefined
+  #own: Message | undefined
+  #ownId = 0
+  /** The client's own QoS 2 messages to itself, by the identifier whose PUBREL they wait for. */
+  #deferred: Map<number, Delivery> | undefined
   /** SUBSCRIBEs whose SUBACK is not sent yet: deliveries wait for it. */
   #holds = 0
   replies: Replies | undefined
@@ -127,7 +131,7 @@ export class MqttSession implements Subscriber {
   }
 
   get queued(): Iterable<Delivery> {
-    return this.#queue ?? []
+    return [...(this.#queue ?? []), ...(this.#deferred?.values() ?? [])]
   }
 
   deliver(message: Message, qos: Qos, retain: boolean, ids: readonly number[] | undefined): void {
@@ -138,7 +142,9 @@ export class MqttSession implements Subscriber {
       else if (this.#shared.options.queueQos0) this.#enqueue(new Delivery(message, 0, retain, ids, 0))
       return
     }
-    this.#accept(new Delivery(message, qos, retain, ids, 0))
+    const delivery = new Delivery(message, qos, retain, ids, 0)
+    if (message === this.#own && qos > 0) this.#defer(delivery)
+    else this.#accept(delivery)
   }
 
   /** @returns false when this frame came before, on an earlier connection */
@@ -182,6 +188,28 @@ export class MqttSession implements Subscriber {
     else if (this.#queue !== undefined && this.#queue.size > 0 && this.#queue.peek()?.qos === 0)
       this.#enqueue(new Delivery(message, 0, retain, ids, 0))
     else if (!outlet.sendPublish(message, 0, retain, ids, 0, false)) this.#shared.counters.droppedTooLarge++
+  }
+
+  /** Until the next call this message is kept back from its own publisher, to come with {@link releaseOwn}. */
+  deferOwn(message: Message | undefined, packetId: number): void {
+    this.#own = message
+    this.#ownId = packetId
+  }
+
+  /** The client completed its exchange. */
+  releaseOwn(packetId: number): void {
+    const delivery = this.#deferred?.get(packetId)
+    if (delivery === undefined) return
+    this.#deferred?.delete(packetId)
+    this.#accept(delivery)
+  }
+
+  #defer(delivery: Delivery): void {
+    this.#deferred ??= new Map<number, Delivery>()
+    const former = this.#deferred.get(this.#ownId)
+    this.#deferred.set(this.#ownId, delivery)
+    if (this.lasting) this.#shared.journal?.delivery(this, delivery)
+    if (former !== undefined) this.#accept(former)
   }
 
   #accept(delivery: Delivery): void {
@@ -387,6 +415,7 @@ export class MqttSession implements Subscriber {
   clear(): void {
     this.#queue = undefined
     this.#inFlight = undefined
+    this.#deferred = undefined
     this.received = undefined
     this.subscriptions = undefined
     this.will = undefined

@@ -5,6 +5,7 @@ import { encodeSuback, encodeUnsuback } from '../../../proto/mqtt/encode.js'
 import { malformed, protocolError, Reason } from '../../../proto/mqtt/packet.js'
 import { isTopicFilter, parseShared } from '../../../proto/topic.js'
 import type { SubscriptionOptions } from '../../ports.js'
+import { checkLevels } from './access.js'
 import type { UplinkOwner } from './uplink.js'
 
 /** What there was in SUBACK before MQTT 5 for "no". */
@@ -16,8 +17,9 @@ const FAILURE = 0x80
  * @throws MqttError for filters that are none [MQTT-4.7.1-1], [MQTT-4.8.2-1], [MQTT-3.8.3-4]
  */
 export function subscribe(owner: UplinkOwner, packet: SubscribePacket, alive: () => boolean): void {
-  for (const { filter, noLocal } of packet.filters) checkFilter(filter, noLocal)
   const { session, version } = owner
+  const levels = owner.context.options.maxTopicLevels
+  for (const { filter, noLocal } of packet.filters) checkFilter(filter, noLocal, levels)
   const codes: number[] = []
   // One more than the filters, so that a bus that answers at once cannot come before the codes are complete.
   let open = packet.filters.length + 1
@@ -33,7 +35,8 @@ export function subscribe(owner: UplinkOwner, packet: SubscribePacket, alive: ()
   settled()
 }
 
-function checkFilter(filter: string, noLocal: boolean): void {
+function checkFilter(filter: string, noLocal: boolean, levels: number): void {
+  checkLevels(filter, levels)
   const shared = parseShared(filter)
   if (shared === 'invalid') throw malformed('a shared subscription is not well formed')
   if (!isTopicFilter(filter)) throw malformed('a topic filter is not well formed')
@@ -72,8 +75,8 @@ function subscribeOne(owner: UplinkOwner, request: FilterRequest, id: number, se
 
 /** @throws MqttError for filters that are none */
 export function unsubscribe(owner: UplinkOwner, packet: UnsubscribePacket): void {
-  for (const filter of packet.filters) checkFilter(filter, false)
   const { context, session, version } = owner
+  for (const filter of packet.filters) checkFilter(filter, false, context.options.maxTopicLevels)
   const codes = packet.filters.map((filter) => {
     session.subscriptions?.delete(filter)
     return context.fanout.unsubscribe(session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED

@@ -10,7 +10,7 @@ import type { PublishView } from '../../../proto/mqtt/reader.js'
 import { readText } from '../../../proto/mqtt/text.js'
 import { isTopicName } from '../../../proto/topic.js'
 import { type DeviceSession, Relay } from '../../ports.js'
-import { type Access, isReserved } from './access.js'
+import { type Access, checkLevels, isReserved } from './access.js'
 import { InboundAliases } from './aliases.js'
 import type { EdgeContext } from './context.js'
 import { DeviceMessage, messageProperties } from './message.js'
@@ -69,9 +69,19 @@ export class Uplink {
     if (seq === Relay.OVERLOADED) return false
     if (this.#v5) this.#rememberReply(topic, properties)
     if (view.qos === 2) this.#take(view, topic, seq)
-    const count = this.#owner.context.fanout.publish(message)
+    const count = this.#publishTo(message, view.packetId)
     if (view.qos === 1) this.#acknowledge(view.packetId, seq, count)
     return true
+  }
+
+  /** A client that subscribed to its own QoS 2 message gets it when its own exchange is complete. */
+  #publishTo(message: DeviceMessage, packetId: number): number {
+    const { session, context } = this.#owner
+    if (message.qos < 2) return context.fanout.publish(message)
+    session.deferOwn(message, packetId)
+    const count = context.fanout.publish(message)
+    session.deferOwn(undefined, 0)
+    return count
   }
 
   /** [MQTT-3.3.2-2], [MQTT-3.3.2-8] and the rules for aliases (MQTT 5.0 section 3.3.2.3.4). */
@@ -107,6 +117,7 @@ export class Uplink {
     }
     const topic = readText(bytes, topicStart, topicEnd)
     if (!isTopicName(topic)) throw malformed('PUBLISH has wildcards in its topic')
+    checkLevels(topic, this.#owner.context.options.maxTopicLevels)
     this.#use(topic, Buffer.from(bytes.subarray(topicStart, topicEnd)))
     return topic
   }
@@ -282,6 +293,7 @@ export function releaseReceived(owner: UplinkOwner, packetId: number): void {
   const { session, batch, context } = owner
   if (session.received?.delete(packetId) && session.lasting) context.journal?.received(session)
   batch.ack(PacketType.PUBCOMP, packetId, Reason.SUCCESS)
+  session.releaseOwn(packetId)
 }
 
 function copyOf(bytes: Buffer, start: number, end: number): Buffer {

@@ -65,7 +65,7 @@ t.test('encodes the golden vectors of the specification', async (t) => {
   t.equal(to(encode.encodeConnack(5, false, 0x84)), '2003008400')
   t.equal(
     to(encode.encodeConnack(5, false, 0, { topicAliasMaximum: 10, receiveMaximum: 20 })),
-    '200900000621001422000a',
+    '200900000622000a210014',
   )
   t.equal(to(encode.encodeSuback(4, 0x1234, [0, 1, 0x80])), '90051234000180')
   t.equal(to(encode.encodeSuback(5, 0x1234, [2])), '900412340002')
