@@ -16,6 +16,7 @@ import { FilterCover } from './filter-cover.js'
 import { InterestLedger } from './interest-ledger.js'
 import type { Log } from './log.js'
 import { NatsGroups } from './nats-groups.js'
+import { ASK_SUBJECT, answerSubject, NatsQuestions } from './nats-questions.js'
 import { NatsRetained } from './nats-retained.js'
 import { encodeLevel, filterSubjects, LONG_SUBJECT, topicSubject } from './nats-subject.js'
 import { decodeBusMessage, encodeBusMessage } from './nats-wire.js'
@@ -36,10 +37,20 @@ export interface NatsBusOptions {
   /** TLS, credentials and whatever else the client takes. */
   readonly connection?: NodeConnectionOptions
   readonly turn?: (fn: () => void) => void
+  /** Answers other gateways' questions; empty for nothing to say. */
+  readonly answer?: (question: Uint8Array) => Uint8Array
 }
 
-export function createNatsBus(options: NatsBusOptions): Bus {
-  return new NatsBus(options)
+export interface NatsBus extends Bus {
+  /**
+   * Asks every gateway that is there. Resolves with what they said, without the empty answers, when the last one spoke or
+   * `ms` are over; undefined when there is nobody to ask, or NATS is away.
+   */
+  ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined
+}
+
+export function createNatsBus(options: NatsBusOptions): NatsBus {
+  return new SubjectBus(options)
 }
 
 /** Bytes on their way to NATS above which fire and forget is dropped, and above which everything is. */
@@ -48,6 +59,7 @@ const HARD_LIMIT = 64 * 1024 * 1024
 /** Pause between attempts at the first connection, in ms. */
 const FIRST_RETRY_MS = 500
 const NO_FILTERS: readonly string[] = []
+const NOTHING = new Uint8Array(0)
 
 /** Dead connections are seen within 4 s, new ones tried four times a second: back within 3 s once the server is. */
 const CLIENT: NodeConnectionOptions = {
@@ -62,7 +74,7 @@ const CLIENT: NodeConnectionOptions = {
   ignoreAuthErrorAbort: true,
 }
 
-class NatsBus implements Bus {
+class SubjectBus implements NatsBus {
   readonly #options: NatsBusOptions
   readonly #prefix: string
   readonly #sender: string
@@ -71,6 +83,7 @@ class NatsBus implements Bus {
   readonly #subscriptions = new Map<string, Subscription[]>()
   #cover = new FilterCover()
   readonly #window = new ReplayWindow()
+  readonly #questions: NatsQuestions
   #handlers: BusHandlers | undefined
   #groups: NatsGroups | undefined
   #retained: NatsRetained | undefined
@@ -98,12 +111,19 @@ class NatsBus implements Bus {
       announce: (changes, version) => this.#announce(changes, version),
       acknowledged: () => (this.#up ? this.#acked : Number.POSITIVE_INFINITY),
     })
+    this.#questions = new NatsQuestions({
+      id: options.id,
+      clock: options.clock,
+      others: () => this.#groups?.size ?? 0,
+      answer: options.answer ?? (() => NOTHING),
+      publish: (subject, data) => void this.#publish(subject, data),
+    })
   }
 
   attach(handlers: BusHandlers): void {
     const { id, clock, counters, log } = this.#options
     this.#handlers = handlers
-    this.#groups = new NatsGroups({ id, clock, handlers, tell: (news) => this.#publish('g', news) })
+    this.#groups = new NatsGroups({ id, clock, handlers, tell: (news) => void this.#publish('g', news) })
     this.#retained = new NatsRetained({ bucket: `${this.#prefix}_retained`, clock, handlers, counters, log })
     void this.#connect()
   }
@@ -117,6 +137,10 @@ class NatsBus implements Bus {
     if (!this.#admits(message)) return
     this.#send(topicSubject(message.topic), message, NO_FILTERS)
     for (const [gateway, filters] of picks ?? []) this.#send(`to.${encodeLevel(gateway)}`, message, filters)
+  }
+
+  ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {
+    return this.#questions.ask(question, ms)
   }
 
   status(): BusStatus {
@@ -194,6 +218,8 @@ class NatsBus implements Bus {
     this.#cover = new FilterCover()
     this.#long = undefined
     this.#on(nc, 'g', (data) => this.#groups?.heard(data))
+    this.#on(nc, ASK_SUBJECT, (data) => this.#questions.heardQuestion(data))
+    this.#on(nc, answerSubject(this.#options.id), (data) => this.#questions.heardAnswer(data))
     this.#on(nc, `to.${encodeLevel(this.#options.id)}`, (data) => this.#take(data, false))
   }
 
@@ -287,21 +313,23 @@ class NatsBus implements Bus {
   #send(subject: string, message: Message, shared: readonly string[]): void {
     const { counters } = this.#options
     const data = encodeBusMessage(++this.#seq, this.#sender, shared, message)
-    if (data.length > (this.#nc?.info?.max_payload ?? 0)) {
-      counters.busDroppedLarge++
-      return
-    }
+    if (!this.#publish(subject, data)) return
     counters.busOut++
     counters.busOutBytes += data.length
-    this.#publish(subject, data)
   }
 
-  #publish(subject: string, data: Uint8Array): void {
+  /** False when it does not go out: NATS is away, or would refuse it as too large. */
+  #publish(subject: string, data: Uint8Array): boolean {
     const nc = this.#nc
-    if (nc === undefined || !this.#up || nc.isClosed()) return
+    if (nc === undefined || !this.#up || nc.isClosed()) return false
+    if (data.length > (nc.info?.max_payload ?? 0)) {
+      this.#options.counters.busDroppedLarge++
+      return false
+    }
     nc.publish(`${this.#prefix}.${subject}`, data)
     this.#sent += data.length
     if (!this.#probing) this.#probe(nc)
+    return true
   }
 
   /** Asks the server once at a time how far it has come: the client itself would buffer without bound. */

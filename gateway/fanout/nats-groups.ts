@@ -45,7 +45,12 @@ export class NatsGroups {
     this.#beatLater()
   }
 
-  /** Gateways that were heard of lately. */
+  /** How many gateways were heard of lately. */
+  get size(): number {
+    return this.#neighbours.size
+  }
+
+  /** Their ids. */
   get neighbours(): Iterable<string> {
     return this.#neighbours.keys()
   }

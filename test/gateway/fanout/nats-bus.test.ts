@@ -165,6 +165,27 @@ t.test('the bus over NATS', { skip: !hasNatsServer && 'nats-server is not instal
     t.equal(Buffer.from(c.fanout.retained.get('r/2')?.payload ?? []).toString(), 'two')
   })
 
+  t.test('a question reaches every gateway, and those with something to say are heard', async (t) => {
+    const buses = ['a', 'b', 'c'].map((id) => {
+      const counters = createFanoutCounters()
+      const shared = { clock: systemClock, log: silent, counters, random: Math.random, prefix: 'ask' }
+      const answer = (question: Uint8Array) => (id === 'c' ? question.slice(0, 2) : new Uint8Array(0))
+      const bus = createNatsBus({ id, servers: server.url, answer, ...shared })
+      const fanout = createFanout({ bus, ...shared })
+      t.teardown(() => fanout.close())
+      return bus
+    })
+    const [a] = buses as [(typeof buses)[number]]
+    t.equal(a.ask(Uint8Array.of(1), 100), undefined, 'nobody is there yet')
+    await until(() => buses.every((bus) => bus.status().peers.length === 2), 'all three')
+    const from = Date.now()
+    t.same(await a.ask(Uint8Array.of(1, 2, 3), 3000), [Uint8Array.of(1, 2)])
+    t.ok(Date.now() - from < 1000, 'the last answer ends it')
+    await buses[1]?.close()
+    await until(() => a.status().peers.length === 1, 'b to have said goodbye')
+    t.same(await a.ask(Uint8Array.of(7), 3000), [Uint8Array.of(7)])
+  })
+
   t.test('a message that NATS would refuse is counted, and does no harm', async (t) => {
     const [a, b] = (await startFleet(t, server, ['a', 'b'], 'large')) as [Gateway, Gateway]
     const one = new Recorder('one')
