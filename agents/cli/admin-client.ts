@@ -1,5 +1,6 @@
 /** The coordinator's HTTP API, as commands use it: every failure becomes a message that says what to do. */
 
+import { hostname, userInfo } from 'node:os'
 import { CliError, ExitCode } from './cli-error.js'
 
 /** Options that every command which talks to a coordinator has. */
@@ -55,7 +56,7 @@ async function request(
   body: unknown,
   options: AdminOptions,
 ): Promise<Response> {
-  const headers: Record<string, string> = { accept: 'application/json' }
+  const headers: Record<string, string> = { accept: 'application/json', 'x-sluice-user': userName() }
   if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`
   if (body !== undefined) headers['content-type'] = 'application/json'
   try {
@@ -67,6 +68,16 @@ async function request(
     })
   } catch (cause) {
     throw unreachable(base, cause)
+  }
+}
+
+/** Who is asking, for the coordinator's history. Headers carry ASCII only. */
+function userName(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`.replace(/[^\x21-\x7e]/g, '?')
+  } catch {
+    // A container may run as a user id without a name.
+    return `unknown@${hostname()}`
   }
 }
 

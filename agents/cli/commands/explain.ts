@@ -25,13 +25,19 @@ export function explainCommand(): Command {
       if (flags[name] !== undefined) query.set(name, flags[name])
     const path = `/v1/explain/${encodeURIComponent(device)}${query.size > 0 ? `?${query}` : ''}`
     const answer = (await createAdminClient(flags).get(path)) as Record<string, unknown>
-    print(flags.json, answer, (value) => renderFacts(value).join('\n'))
+    print(flags.json, answer, renderExplanation)
   })
+}
+
+/** The answer in words first, then the facts behind it. */
+function renderExplanation({ words, ...facts }: Record<string, unknown>): string {
+  const sentences = Array.isArray(words) ? words.map(String) : []
+  return [...sentences, ...(sentences.length > 0 ? [''] : []), ...renderFacts(facts)].join('\n')
 }
 
 /** Nested data as indented `name  value` lines. */
 export function renderFacts(facts: Record<string, unknown>, indent = ''): string[] {
-  const shown = Object.entries(facts).filter(([, value]) => value !== undefined && value !== null)
+  const shown = Object.entries(facts).filter(([, value]) => !isEmpty(value))
   const width = Math.max(0, ...shown.filter(([, value]) => !isRecord(value)).map(([name]) => name.length))
   return shown.flatMap(([name, value]) => {
     if (isRecord(value)) return [`${indent}${name}`, ...renderFacts(value, `${indent}  `)]
@@ -46,6 +52,10 @@ function renderItem(item: unknown, indent: string): string[] {
   if (!isRecord(item)) return [`${indent}- ${String(item)}`]
   const [first, ...rest] = renderFacts(item, `${indent}  `)
   return [`${indent}- ${(first ?? '').trimStart()}`, ...rest]
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
