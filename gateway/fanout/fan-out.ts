@@ -38,6 +38,8 @@ export interface LocalFanout extends Fanout {
   readonly subscriptions: number
   /** The subscriber's socket is gone while its session stays: natively served subscriptions go back to `deliver`. */
   disconnected(subscriber: Subscriber): void
+  /** It has a socket again: what can be served natively is. */
+  connected(subscriber: Subscriber): void
   status(): BusStatus
   /** Delivers what waits and closes the bus. */
   close(): Promise<void>
@@ -108,6 +110,10 @@ class TreeFanout implements LocalFanout {
 
   disconnected(subscriber: Subscriber): void {
     this.#native?.disconnected(subscriber)
+  }
+
+  connected(subscriber: Subscriber): void {
+    this.#native?.connected(subscriber)
   }
 
   publish(published: Message): number {

@@ -44,7 +44,7 @@ export class NativeRooms {
   }
 
   /** To be called after the tree has the subscription. */
-  added(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void {
+  added(subscriber: Subscriber, filter: string, options: Pick<SubscriptionOptions, 'qos' | 'noLocal'>): void {
     this.#leave(subscriber, filter)
     if (filter.startsWith('$share/')) return
     const many = this.#tree.filterCountOf(subscriber) > MAX_FILTERS
@@ -67,6 +67,15 @@ export class NativeRooms {
   /** The subscriber's socket is gone: its subscriptions go on in the loop. */
   disconnected(subscriber: Subscriber): void {
     for (const filter of [...(this.#rooms.get(subscriber)?.keys() ?? [])]) this.#leave(subscriber, filter)
+  }
+
+  /** The subscriber has a socket again. */
+  connected(subscriber: Subscriber): void {
+    if (this.#tree.filterCountOf(subscriber) > MAX_FILTERS) return
+    for (const filter of this.#tree.filtersOf(subscriber)) {
+      const target = this.#tree.targetOf(subscriber, filter)
+      if (target !== undefined) this.added(subscriber, filter, { qos: target.qos, noLocal: target.own === undefined })
+    }
   }
 
   #enter(subscriber: Subscriber, filter: string): void {

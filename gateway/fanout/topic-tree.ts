@@ -183,6 +183,12 @@ export class TopicTree<S extends Member> {
     if (leaf.empty) this.#dropLeaf(leaf.filter)
   }
 
+  /** How the subscriber holds this very filter; undefined when it does not. */
+  targetOf(subscriber: S, filter: string): Target<S> | undefined {
+    const { leaf, group } = this.#find(filter)
+    return filter.startsWith('$share/') ? group?.target(subscriber) : leaf?.target(subscriber)
+  }
+
   /** Moves a subscription into a native room, or back to the loop. */
   setRoom(subscriber: S, filter: string, room: string | undefined): void {
     const { leaf } = this.#find(filter)

@@ -228,5 +228,14 @@ t.test('who lost its socket, or left, is not served natively any more', async (t
   fanout.unsubscribe(two, 'a')
   t.equal(fanout.publish(message('a', 'x')), 1)
   t.same([one.payloads, native.publishes], [['x'], 0])
+  fanout.subscribe(one, 'b', options({ qos: 1 }), nothing)
+  fanout.connected(one)
+  for (const topic of ['a', 'b']) fanout.publish(message(topic, topic))
+  t.same(
+    [one.payloads, native.got.get(one)],
+    [['x', 'b'], ['a']],
+    'back with its socket, except for what is acknowledged',
+  )
+  fanout.unsubscribeAll(one)
   t.ok([...native.rooms.values()].every((members) => members.size === 0))
 })
