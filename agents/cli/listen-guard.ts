@@ -38,14 +38,14 @@ export interface PortUse {
  * @throws CliError naming every taken port, who wanted it and which flag moves it
  */
 export async function requireFreePorts(host: string, uses: readonly PortUse[]): Promise<void> {
-  const doubles = uses.filter((use, i) => use.port !== 0 && uses.findIndex((other) => other.port === use.port) !== i)
-  const taken = await Promise.all(
-    uses.map(async (use) => (use.port !== 0 && !(await isFree(host, use.port)) ? use : undefined)),
-  )
+  const wanted = uses.filter(({ port }) => port !== 0)
+  const isFirst = (use: PortUse) => wanted.find(({ port }) => port === use.port) === use
+  const firsts = wanted.filter(isFirst)
+  const doubles = wanted.filter((use) => !isFirst(use))
+  const free = await Promise.all(firsts.map(({ port }) => isFree(host, port)))
+  const taken = firsts.filter((_, i) => !free[i])
   const lines = [
-    ...taken.flatMap((use) =>
-      use ? [`port ${use.port} for ${use.who} is taken: choose another with ${use.flag}`] : [],
-    ),
+    ...taken.map((use) => `port ${use.port} for ${use.who} is taken: choose another with ${use.flag}`),
     ...doubles.map((use) => `port ${use.port} for ${use.who} is wanted twice: choose another with ${use.flag}`),
   ]
   if (lines.length === 0) return

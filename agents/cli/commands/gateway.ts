@@ -45,6 +45,7 @@ export const GATEWAY_SETTINGS = {
     maxSessionExpiry: 'number',
     legacySessionExpiry: 'number',
     maxSubscriptions: 'number',
+    maxTopicLevels: 'number',
     responseInformation: 'string',
     tellNoSubscribers: 'boolean',
   },

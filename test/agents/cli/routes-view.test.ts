@@ -1,0 +1,42 @@
+import t from 'tap'
+import { renderHistory, renderPlan } from '../../../agents/cli/routes-view.js'
+
+t.test('a plan shows what moves, pool by pool and worker by worker', async (t) => {
+  const perWorker = [
+    { id: 'w1', before: 10, after: 7 },
+    { id: 'w2', before: 0, after: 3 },
+  ]
+  const text = renderPlan(
+    { version: 9, errors: [], pools: { a: { slotsMoved: 4096, sessionsMoved: 3, perWorker } } },
+    80,
+  )
+  t.match(text, /^It would become table 9 and move 3 sessions\.\n {2}a: 4096 slots, 3 sessions\n/)
+  t.match(text, /a\s+w1\s+10\s+7\s+-3\n/)
+  t.match(text, /a\s+w2\s+0\s+3\s+\+3$/)
+})
+
+t.test('a plan that would be refused lists every mistake with its place', async (t) => {
+  const errors = [
+    { path: 'routes[0].to', line: 3, column: 5, message: 'is missing' },
+    { path: '', message: 'is empty' },
+  ]
+  t.same(renderPlan({ version: 9, errors, pools: {} }, 80).split('\n'), [
+    'It would be refused:',
+    '  routes[0].to is missing (line 3, column 5)',
+    '  the file is empty',
+  ])
+})
+
+t.test('the history shows why, where somebody said it', async (t) => {
+  const when = '2026-11-22T19:00:09.123Z'
+  const text = renderHistory(
+    [
+      { version: 1, who: 'coordinator', when, what: 'default routes' },
+      { version: 8, who: 'ann@ops', when, what: 'applied', message: 'a tenth to v2' },
+    ],
+    80,
+  )
+  const lines = text.split('\n')
+  t.match(lines[1], /1 {2}2026-11-22T19:00:09Z {2}coordinator {2}default routes/)
+  t.match(lines[2], /ann@ops\s+a tenth to v2/)
+})
