@@ -6,6 +6,7 @@
 import { type ErrorCode, SluiceError } from '../../proto/errors.js'
 import { FrameType, type FrameView } from '../../proto/frame.js'
 import { isTopicName } from '../../proto/topic.js'
+import { Backoff } from './backoff.js'
 import { CLOSE_MOVING, Connection } from './connection.js'
 import type { Device } from './device.js'
 import { diagnose } from './diagnose.js'
@@ -29,12 +30,10 @@ import { type OnMessage, Subscriptions } from './subscriptions.js'
 
 /** A connection that ends sooner than this counts as a failed attempt, in milliseconds. */
 const STABLE_MS = 1000
-/** UNSUBSCRIBE of this filter is the SDK's ping: the gateway acknowledges it, and nobody subscribes to it. */
+/** UNSUBSCRIBE of this is the SDK's ping: the gateway acknowledges it, and nobody subscribes to it. */
 const PING_FILTER = '$sluice/ping'
 
 const utf8 = new TextEncoder()
-const bytesOf = (payload: Uint8Array | string): Uint8Array =>
-  typeof payload === 'string' ? utf8.encode(payload) : payload.slice()
 
 /** Who does not care how a send ends does not have to catch it: Node ends a process for an unhandled rejection. */
 function ignorable<T>(promise: Promise<T>): Promise<T> {
@@ -58,19 +57,19 @@ export class DeviceClient implements Device {
   #connection: Connection | undefined
   /** Last downlink seq that was processed. */
   #seen = 0
-  #attempts = 0
-  #retryAfterMs = 0
+  readonly #backoff: Backoff
   #lastError: SluiceError | undefined
+  /** What the attempt before ended with, for whoever asks why there is no connection. */
+  #earlierError: SluiceError | undefined
   #stopTimers: (() => void)[] = []
   #wake: (() => void) | undefined
-  /** The connection was given up for a better one: no reason to wait before the next. */
-  #moving = false
 
   constructor(options: DeviceOptions, bootstrap: readonly string[], platform: Platform) {
     this.id = options.device
     this.#platform = platform
     this.#token = options.token
     this.#limits = { ...DEFAULT_DEVICE_LIMITS, ...options.limits }
+    this.#backoff = new Backoff(this.#limits.backoffFirstMs, this.#limits.backoffMostMs, platform.random)
     this.#chooser = new GatewayChooser(platform, bootstrap, options.location, this.#limits)
     this.#outbox = new Outbox(this.#limits)
     this.#requests = new Requests(this.#limits.requests)
@@ -79,7 +78,6 @@ export class DeviceClient implements Device {
   get state(): DeviceState {
     return this.#state
   }
-
   /** Keeps the device connected until it is closed. `first` hears of the first connection, or of why there is none. */
   async run(first: (error?: SluiceError) => void): Promise<void> {
     this.#repeat(
@@ -108,8 +106,9 @@ export class DeviceClient implements Device {
     return this.#emitter.on(event, listener)
   }
 
+  /** Why there is no connection, as far as it is known. */
   get lastError(): SluiceError | undefined {
-    return this.#lastError
+    return this.#lastError ?? this.#earlierError
   }
 
   send(payload: Uint8Array | string, options: SendOptions = {}): Promise<void> {
@@ -181,7 +180,7 @@ export class DeviceClient implements Device {
         first()
       })
       if (!welcomed) this.#learn(await diagnose(this.#platform, url, candidate.id))
-      else if (this.#platform.now() - before >= STABLE_MS) this.#attempts = 0
+      else if (this.#platform.now() - before >= STABLE_MS) this.#backoff.reset()
     } catch (error) {
       this.#learn(asError(error, 'no gateway could be found'))
     }
@@ -191,6 +190,7 @@ export class DeviceClient implements Device {
 
   /** Resolves when the connection ended: true when there had been a WELCOME. */
   #visit(url: string, welcomed: () => void): Promise<boolean> {
+    this.#earlierError = this.#lastError ?? this.#earlierError
     this.#lastError = undefined
     return new Promise((resolve) => {
       let came = false
@@ -290,7 +290,7 @@ export class DeviceClient implements Device {
   }
 
   #move(why: string): void {
-    this.#moving = true
+    this.#backoff.skipOnce()
     this.#connection?.close(CLOSE_MOVING, why)
   }
 
@@ -312,7 +312,8 @@ export class DeviceClient implements Device {
 
   #say(type: FrameType, topic: string, payload: Uint8Array | string, options: SendOptions): Promise<void> {
     const headers = options.headers === undefined ? {} : { headers: options.headers }
-    return this.#push({ type, topic, payload: bytesOf(payload), ...headers }, options.acked === true)
+    const bytes = typeof payload === 'string' ? utf8.encode(payload) : payload.slice()
+    return this.#push({ type, topic, payload: bytes, ...headers }, options.acked === true)
   }
 
   /** Not async: the frame keeps its place in the order of the calls. */
@@ -348,16 +349,9 @@ export class DeviceClient implements Device {
       this.#push({ type: FrameType.UNSUBSCRIBE, topic: PING_FILTER }, true).catch(() => undefined)
   }
 
-  /** Full jitter under a ceiling that doubles, never sooner than the gateway asked for. */
   async #pause(): Promise<void> {
-    if (this.#moving) {
-      this.#moving = false
-      return
-    }
-    const { backoffFirstMs, backoffMostMs } = this.#limits
-    const ceiling = Math.min(backoffMostMs, backoffFirstMs * 2 ** this.#attempts++)
-    const wait = this.#retryAfterMs + this.#platform.random() * ceiling
-    this.#retryAfterMs = 0
+    const wait = this.#backoff.next()
+    if (wait === 0) return
     await new Promise<void>((resolve) => {
       const cancel = this.#platform.after(wait, resolve)
       this.#wake = () => {
@@ -370,7 +364,7 @@ export class DeviceClient implements Device {
   #learn(error: SluiceError | undefined): void {
     if (error === undefined) return
     this.#lastError = error
-    if (error.retryAfterMs !== undefined) this.#retryAfterMs = Math.min(60_000, error.retryAfterMs)
+    if (error.retryAfterMs !== undefined) this.#backoff.notBefore(error.retryAfterMs)
   }
 
   #report(error: SluiceError): void {

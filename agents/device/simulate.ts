@@ -19,6 +19,8 @@ export interface SimulateOptions {
   /** Ids are PREFIX-1, PREFIX-2, …; `device` by default. */
   prefix?: string
   token?: string
+  /** 4 is MQTT 3.1.1; 5 by default. */
+  mqttVersion?: 4 | 5
   /** Devices that connect at the same time; the rest follow as these are done. */
   connecting?: number
 }
@@ -66,7 +68,7 @@ export async function simulateDevices(options: SimulateOptions): Promise<Simulat
       const device =
         url === undefined ? await overWebSocket(id, options, counters) : await overMqtt(id, url, options, counters)
       devices.push(device)
-      timers.push(...readings(device, rate, platform.random, counters))
+      startReadings(device, rate, platform.random, counters, timers)
     }
   }
   await Promise.all(Array.from({ length: Math.min(connecting, count) }, connectSome))
@@ -81,10 +83,15 @@ export async function simulateDevices(options: SimulateOptions): Promise<Simulat
 
 type Counters = Omit<SimulationStats, 'connected'>
 
-/** Starts somewhere in its interval, so that the devices do not send all at once. */
-function readings(device: SimulatedDevice, rate: number, random: () => number, counters: Counters): NodeJS.Timeout[] {
-  if (!(rate > 0)) return []
-  const timers: NodeJS.Timeout[] = []
+/** Starts somewhere in its interval, so that the devices do not send all at once. Its timers go into `timers`. */
+function startReadings(
+  device: SimulatedDevice,
+  rate: number,
+  random: () => number,
+  counters: Counters,
+  timers: NodeJS.Timeout[],
+): void {
+  if (!(rate > 0)) return
   let number = 0
   const send = () => {
     if (!device.up) return
@@ -93,7 +100,6 @@ function readings(device: SimulatedDevice, rate: number, random: () => number, c
   }
   const everyMs = 1000 / rate
   timers.push(setTimeout(() => timers.push(setInterval(send, everyMs)), random() * everyMs))
-  return timers
 }
 
 /** Where MQTT devices connect: every gateway that the bootstrap URLs list. */
@@ -131,9 +137,14 @@ async function overMqtt(
   options: SimulateOptions,
   counters: Counters,
 ): Promise<SimulatedDevice> {
-  const { token } = options
+  const { token, mqttVersion = 5 } = options
   const password = token === undefined ? {} : { username: id, password: token }
-  const client: MqttClient = mqtt.connect(url, { clientId: id, protocolVersion: 5, reconnectPeriod: 1000, ...password })
+  const client: MqttClient = mqtt.connect(url, {
+    clientId: id,
+    protocolVersion: mqttVersion,
+    reconnectPeriod: 1000,
+    ...password,
+  })
   const topic = `devices/${id}/reading`
   const failed = () => {
     counters.errors++

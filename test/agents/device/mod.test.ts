@@ -175,7 +175,7 @@ t.test('a refused token is told at once, a gateway that is full is asked again',
   const options = { bootstrap: gateway.http, device: 'd', limits: { backoffFirstMs: 5, backoffMostMs: 10 } }
   await t.rejects(connect(options), { code: 'unauthorized', message: 'refused: unauthorized' })
   gateway.refuse = { status: 503, code: 'overloaded' }
-  await t.rejects(connect({ ...options, timeoutMs: 60 }), { code: 'unavailable', message: /overloaded/ })
+  await t.rejects(connect({ ...options, timeoutMs: 400 }), { code: 'unavailable', message: /overloaded/ })
   await t.rejects(connect({ ...options, bootstrap: 'nonsense' }), {
     code: 'bad_request',
     message: /bootstrap nonsense/,
