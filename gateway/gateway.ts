@@ -11,10 +11,12 @@ import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
 import { isTopicName } from '../proto/topic.js'
+import { type Arrival, Claims } from './claims.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
 import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
+import { createMqttEndpoint } from './edge/mqtt/websocket.js'
 import { createHttpServer } from './edge/server/create-server.js'
 import type { HttpServer } from './edge/server/server.js'
 import { CONNECT_PATH, createEdgeRooms, createWebSocketEdge, type WebSocketEdge } from './edge/websocket/edge.js'
@@ -25,7 +27,6 @@ import type { GatewayLog, GatewayOptions } from './gateway-options.js'
 import { addGatewayApi } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
-import { createMqttEndpoint, MQTT_PATH } from './mqtt-endpoint.js'
 import { createPeerEndpoint } from './peer-endpoint.js'
 import type { Clock } from './ports.js'
 import { compileRoutes } from './route/router.js'
@@ -56,6 +57,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #chooser: WorkerChooser
   readonly #sessions: SessionTable
   readonly #bus: PeerBus
+  readonly #claims: Claims
   readonly #fanout: LocalFanout
   readonly #server: HttpServer
   readonly #webSocket: WebSocketEdge
@@ -67,6 +69,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   #load: FleetLoad['gateways'] = {}
   #settling: (() => void) | undefined
   #draining = false
+  #meshed = false
   #beats = 0
   #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
 
@@ -93,7 +96,16 @@ export class Gateway implements FeedEvents, LinkEvents {
       ...(options.resumeWindowMs === undefined ? {} : { resumeWindowMs: options.resumeWindowMs }),
     })
     const counters = createFanoutCounters()
-    this.#bus = createPeerBus({ id, clock, log, random, counters, ...(token === undefined ? {} : { token }) })
+    this.#bus = createPeerBus({
+      id,
+      clock,
+      log,
+      random,
+      counters,
+      answer: (question) => this.#claims.answer(question),
+      ...(token === undefined ? {} : { token }),
+    })
+    this.#claims = new Claims(id, this.#bus, this.#sessions, clock)
     this.#fanout = createFanout({
       clock,
       log,
@@ -106,7 +118,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#webSocket = createWebSocketEdge({
       ...edge,
       gatewayId: id,
-      admit: () => this.#admit(),
+      admit: (request) => this.#admit({ ...request, protocol: 'websocket' }),
       disconnected: (subscriber) => this.#fanout.disconnected(subscriber),
       random,
       options: options.websocket ?? {},
@@ -251,12 +263,15 @@ export class Gateway implements FeedEvents, LinkEvents {
     if (this.#table.version === 0) return 'no routing table yet'
     for (const { id, state } of this.#table.workers.values())
       if (state === 'up' && !this.#links.get(id)?.up) return `the link to worker ${id} is not up`
-    return undefined
+    // Only at first: a gateway that dies later must not make the others unready.
+    this.#meshed ||= this.#bus.ready
+    return this.#meshed ? undefined : 'not connected to every other gateway yet'
   }
 
   /** @throws SluiceError `draining` */
-  #admit(): void {
+  #admit(arrival: Arrival): Promise<void> | undefined {
     if (this.#draining) throw new SluiceError('draining', undefined, { retryAfterMs: 1000 })
+    return this.#claims.claim(arrival)
   }
 
   /** Sessions whose worker the table or a link changed are handed off; pools without slots are evened out. */
@@ -329,7 +344,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       metrics: () => metrics.text(),
       metricsType: metrics.contentType,
     })
-    this.#server.websocket(MQTT_PATH, createMqttEndpoint(this.#mqtt))
+    this.#server.websocket('/mqtt', createMqttEndpoint(this.#mqtt))
     this.#server.websocket('/v1/peer', createPeerEndpoint(this.#bus, this.#options.token))
   }
 

@@ -70,6 +70,10 @@ export class WorkerChooser implements Chooser {
     this.#balancerOf(worker)?.held(worker, change)
   }
 
+  accepted(worker: string): void {
+    this.#balancerOf(worker)?.success(worker)
+  }
+
   /** The worker refused or timed out. */
   failed(worker: string): void {
     this.#balancerOf(worker)?.failure(worker, this.#clock.now())

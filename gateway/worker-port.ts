@@ -4,7 +4,8 @@ import type { Attach, AttachRefused, CloseBinding, Detached } from '../proto/lin
 
 /** What a link tells the binding that holds one of its numbers. */
 export interface BindingEvents {
-  attached(port: WorkerPort, epoch: number): void
+  /** `resumed`: the worker held the session already. */
+  attached(port: WorkerPort, epoch: number, resumed: boolean): void
   refused(port: WorkerPort, refusal: AttachRefused): void
   detached(port: WorkerPort, detached: Detached): void
   /** The worker ends the session. */

@@ -31,7 +31,13 @@ export const ERRORS = {
   bad_seq: entry(3, 'device', false, 400, 'A seq was skipped: acknowledged frames count 1, 2, 3 without a gap.'),
   frame_too_large: entry(4, 'device', false, 413, 'The frame is larger than the gateway accepts.'),
   no_device_id: entry(5, 'device', false, 400, 'The connect URL has no device parameter.'),
-  bad_device_id: entry(6, 'device', false, 400, 'The device id is empty, longer than 256 bytes, or holds control characters.'),
+  bad_device_id: entry(
+    6,
+    'device',
+    false,
+    400,
+    'The device id is empty, longer than 256 bytes, or holds control characters.',
+  ),
   unauthorized: entry(7, 'device', false, 401, 'No credentials, or credentials that do not hold.'),
   forbidden: entry(8, 'device', false, 403, 'The identity is known, but a rule forbids this.'),
   not_found: entry(9, 'operator', false, 404, 'Nothing has that name.'),
@@ -64,7 +70,11 @@ export class SluiceError extends Error {
   /** Milliseconds to wait before trying again, where the one who refuses knows. */
   readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message?: string, details: { path?: string; retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message?: string,
+    details: { path?: string; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
     super(message ?? ERRORS[code].summary, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = 'SluiceError'
     this.code = code

@@ -73,7 +73,8 @@ export function readAttach(bytes: Uint8Array, start?: number, end?: number): Att
 }
 
 export function readAttached(bytes: Uint8Array, start?: number, end?: number): Attached {
-  return { epoch: count(unpackLinkControl(bytes, start, end), 'epoch') }
+  const map = unpackLinkControl(bytes, start, end)
+  return defined<Attached>({ epoch: count(map, 'epoch'), resumed: optional(map, 'resumed', flag) })
 }
 
 export function readRefused(bytes: Uint8Array, start?: number, end?: number): AttachRefused {

@@ -81,6 +81,8 @@ export interface Attach {
 
 export interface Attached {
   epoch: number
+  /** True when the worker held this session already and goes on where it was. */
+  resumed?: boolean
 }
 
 export interface AttachRefused {

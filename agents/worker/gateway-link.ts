@@ -94,8 +94,8 @@ export class GatewayLink implements SessionLink {
     return true
   }
 
-  attached(binding: number, epoch: number): void {
-    this.#control(LinkKind.ATTACHED, binding, packLinkControl({ epoch }))
+  attached(binding: number, epoch: number, resumed: boolean): void {
+    this.#control(LinkKind.ATTACHED, binding, packLinkControl(resumed ? { epoch, resumed } : { epoch }))
   }
 
   refused(binding: number, refusal: AttachRefused): void {

@@ -33,7 +33,7 @@ export interface SessionLink {
   readonly gateway: string
   /** True while more waits for the gateway than may. */
   readonly full: boolean
-  attached(binding: number, epoch: number): void
+  attached(binding: number, epoch: number, resumed: boolean): void
   refused(binding: number, refusal: AttachRefused): void
   detached(binding: number, detached: Detached): void
   close(binding: number, close: CloseBinding): void
@@ -87,6 +87,8 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   #link: SessionLink | undefined
   #gateway: string
   #state: 'opening' | 'open' | 'leaving' | 'ended' = 'opening'
+  /** True once it was attached a second time. */
+  #again = false
   /** Last downlink seq that was given out. */
   #sent: number
   #window: DownlinkWindow | undefined
@@ -159,6 +161,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     this.protocol = attach.protocol
     this.attributes = attach.attributes
     this.redelivered = attach.redelivered
+    this.#again = true
     this.#uplink.goOn()
     if (this.#state === 'open') this.#announce(attach)
   }
@@ -271,7 +274,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   #announce(attach: Attach | undefined): void {
     const link = this.#link
     if (link === undefined) return
-    link.attached(this.binding, this.epoch)
+    link.attached(this.binding, this.epoch, this.#again)
     const again = attach !== undefined
     this.#window?.visitAfter(attach?.sent ?? 0, (bytes) => link.frameKept(this.binding, bytes, again))
     if (attach !== undefined && this.acked > attach.acked) link.ackSoon(this)

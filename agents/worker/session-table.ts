@@ -28,6 +28,11 @@ export class SessionTable {
   attach(link: SessionLink, binding: number, attach: Attach): LiveSession | undefined {
     const key = bindingKey(attach)
     const present = this.#sessions.get(key)
+    if (present !== undefined && present.device !== attach.device) {
+      const message = `session ${attach.session} belongs to another device`
+      link.refused(binding, { epoch: attach.epoch - 1, code: 'forbidden', message })
+      return undefined
+    }
     const known = Math.max(present?.epoch ?? 0, this.#departed.get(key))
     if (attach.epoch <= known) {
       const message = `epoch ${attach.epoch} of session ${attach.session} is not above ${known}`

@@ -35,6 +35,8 @@ export interface PeerBusOptions {
   readonly token?: string
   readonly tls?: PeerTls
   readonly turn?: (fn: () => void) => void
+  /** Answers other gateways' questions; empty for nothing to say. */
+  readonly answer?: (question: Uint8Array) => Uint8Array
 }
 
 export interface PeerBus extends Bus {
@@ -42,6 +44,11 @@ export interface PeerBus extends Bus {
   setPeers(peers: Iterable<Peer>): void
   /** Another gateway connected at `/v1/peer`; the caller has checked {@link peerAuthorized}. */
   acceptPeer(socket: PeerSocket): PeerConnection
+  /**
+   * Asks every connected gateway. Resolves with what they said, without the empty answers, when the last one spoke or
+   * `ms` are over; undefined when there is nobody to ask.
+   */
+  ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined
   /** True when every gateway of the table is connected and has told what it retains. */
   readonly ready: boolean
 }
@@ -56,6 +63,8 @@ export function peerAuthorized(header: string | undefined, token: string | undef
   const digest = (text: string) => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(header ?? ''), digest(`Bearer ${token}`))
 }
+
+const NOTHING = new Uint8Array(0)
 
 class DialingBus implements PeerBus {
   readonly #options: PeerBusOptions
@@ -117,6 +126,24 @@ class DialingBus implements PeerBus {
     this.#ledger.settle()
   }
 
+  ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {
+    const links = [...this.#links.values()].filter(({ connected }) => connected)
+    if (links.length === 0) return undefined
+    return new Promise((resolve) => {
+      const answers: Uint8Array[] = []
+      let missing = links.length
+      const cancel = this.#options.clock.after(ms, () => resolve(answers))
+      for (const link of links) {
+        link.question(question, (answer) => {
+          if (answer !== undefined && answer.length > 0) answers.push(answer)
+          if (--missing > 0) return
+          cancel()
+          resolve(answers)
+        })
+      }
+    })
+  }
+
   acceptPeer(socket: PeerSocket): PeerConnection {
     const guest = new PeerGuest(socket, this.#guestPort())
     return { message: (bytes) => guest.take(bytes), closed: () => guest.closed() }
@@ -171,6 +198,7 @@ class DialingBus implements PeerBus {
       counters,
       turn: this.#turn,
       tree: this.#tree,
+      answer: this.#options.answer ?? (() => NOTHING),
       handlers: this.#attached(),
       arrived: (guest) => {
         // A gateway that comes back before its old connection was seen to be dead.

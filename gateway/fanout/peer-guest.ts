@@ -14,6 +14,7 @@ import {
   type PeerSink,
   readRecords,
   writeAck,
+  writeAnswer,
   writeHello,
   writeMessage,
   writeRetained,
@@ -46,6 +47,8 @@ export interface GuestPort {
   readonly tree: TopicTree<PeerGuest>
   readonly handlers: BusHandlers
   readonly counters: FanoutCounters
+  /** Answers a guest's question; empty for nothing to say. */
+  readonly answer: (question: Uint8Array) => Uint8Array
   /** The guest said who it is, and may be sent to. */
   readonly arrived: (guest: PeerGuest) => void
   readonly left: (guest: PeerGuest) => void
@@ -77,7 +80,13 @@ export class PeerGuest {
       writeAck(this.#out, version)
       this.#written()
     },
+    ask: (number, body) => {
+      if (this.id === '' || this.#gone) return
+      writeAnswer(this.#out, number, this.#port.answer(body))
+      this.#written()
+    },
     // What only a host sends.
+    answer: () => this.#fail(1002, 'a guest sends no ANSWER'),
     ack: () => this.#fail(1002, 'a guest sends no ACK'),
     message: () => this.#fail(1002, 'a guest sends no MESSAGE'),
     retained: () => this.#fail(1002, 'a guest sends no RETAINED'),

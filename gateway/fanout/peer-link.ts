@@ -9,7 +9,15 @@ import type { BusHandlers, PeerStatus } from './bus.js'
 import type { FanoutCounters } from './counters.js'
 import type { InterestLedger } from './interest-ledger.js'
 import { OctetWriter } from './octets.js'
-import { PEER_PROTOCOL, type PeerSink, readRecords, writeHello, writeInterest, writeMark } from './peer-wire.js'
+import {
+  PEER_PROTOCOL,
+  type PeerSink,
+  readRecords,
+  writeAsk,
+  writeHello,
+  writeInterest,
+  writeMark,
+} from './peer-wire.js'
 
 /** TLS files for `https` gateways, as node:tls takes them. */
 export interface PeerTls {
@@ -56,6 +64,9 @@ export class PeerLink implements PeerSink {
   #upToDate = false
   #alive = false
   #closed = false
+  #asked = 1
+  #flushing = false
+  readonly #questions = new Map<number, (answer: Uint8Array | undefined) => void>()
 
   constructor(peer: string, url: string, port: LinkPort) {
     this.peer = peer
@@ -132,6 +143,26 @@ export class PeerLink implements PeerSink {
 
   interest(): void {}
   mark(): void {}
+  ask(): void {}
+
+  answer(number: number, body: Uint8Array): void {
+    const waiting = this.#questions.get(number)
+    this.#questions.delete(number)
+    waiting?.(body)
+  }
+
+  /** Asks the other gateway; `answered` gets undefined when the connection is lost first. Questions of one turn leave together. */
+  question(body: Uint8Array, answered: (answer: Uint8Array | undefined) => void): void {
+    if (!this.#greeted) {
+      answered(undefined)
+      return
+    }
+    const number = this.#asked++
+    this.#questions.set(number, answered)
+    writeAsk(this.#out, number, body)
+    if (this.#questions.size === 1 || this.#out.length >= CHUNK) this.#flush()
+    else this.#flushSoon()
+  }
 
   #dial(): void {
     const { token, tls } = this.#port
@@ -196,6 +227,9 @@ export class PeerLink implements PeerSink {
     this.#socket = undefined
     this.#greeted = this.#upToDate = false
     this.#acked = 0
+    const questions = [...this.#questions.values()]
+    this.#questions.clear()
+    for (const answered of questions) answered(undefined)
     this.#port.changed()
   }
 
@@ -205,6 +239,15 @@ export class PeerLink implements PeerSink {
     const wait = this.#retryMs * (0.5 + this.#port.random() / 2)
     this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS)
     this.#cancel = this.#port.clock.after(wait, () => this.#dial())
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => {
+      this.#flushing = false
+      this.#flush()
+    })
   }
 
   #flush(): void {

@@ -5,8 +5,9 @@
  *     varint  length of the body
  *     ...     body
  *
- * The gateway that dialed (the guest) sends HELLO, INTEREST and MARK; the one that was dialed (the host) answers with
- * HELLO, then RETAINED for all that it retains, SYNCED, ACK for each MARK, and MESSAGE for what matches the interest.
+ * The gateway that dialed (the guest) sends HELLO, INTEREST, MARK and ASK; the one that was dialed (the host) answers with
+ * HELLO, then RETAINED for all that it retains, SYNCED, ACK for each MARK, ANSWER for each ASK, and MESSAGE for what
+ * matches the interest.
  *
  *     HELLO     varint protocol (1), text gateway id
  *     INTEREST  varint members (0: no more), then the filter in UTF-8 up to the record's end
@@ -15,6 +16,8 @@
  *     MESSAGE   varint n, n times text: `$share/` filters the guest was chosen for; then an envelope (envelope.ts)
  *     RETAINED  an envelope, to be kept and not delivered; without payload: the topic was cleared
  *     SYNCED    nothing
+ *     ASK       varint number, then a question for the other gateway's sessions (claims.ts)
+ *     ANSWER    varint number of the question, then the answer; empty: nothing to say
  *
  * A kind that is not known is skipped, so a later version may add some.
  */
@@ -27,7 +30,7 @@ import { OctetReader, type OctetWriter } from './octets.js'
 /** Both ends say it in HELLO; a different one is refused. */
 export const PEER_PROTOCOL = 1
 
-const Kind = { HELLO: 1, INTEREST: 2, MARK: 3, ACK: 4, MESSAGE: 5, RETAINED: 6, SYNCED: 7 } as const
+const Kind = { HELLO: 1, INTEREST: 2, MARK: 3, ACK: 4, MESSAGE: 5, RETAINED: 6, SYNCED: 7, ASK: 8, ANSWER: 9 } as const
 
 const utf8 = new TextEncoder()
 const utf8Strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -42,6 +45,9 @@ export interface PeerSink {
   message(message: Message, shared: readonly string[]): void
   retained(message: Message): void
   synced(): void
+  /** `body` is a copy. */
+  ask(number: number, body: Uint8Array): void
+  answer(number: number, body: Uint8Array): void
 }
 
 export function writeHello(out: OctetWriter, id: string): void {
@@ -73,6 +79,14 @@ export function writeSynced(out: OctetWriter): void {
   out.varint(0)
 }
 
+export function writeAsk(out: OctetWriter, number: number, body: Uint8Array): void {
+  writeNumbered(out, Kind.ASK, number, body)
+}
+
+export function writeAnswer(out: OctetWriter, number: number, body: Uint8Array): void {
+  writeNumbered(out, Kind.ANSWER, number, body)
+}
+
 export function writeRetained(out: OctetWriter, message: Message): void {
   out.u8(Kind.RETAINED)
   out.octets(envelopeOf(message))
@@ -88,6 +102,13 @@ export function writeMessage(out: OctetWriter, message: Message, shared: readonl
   out.varint(shared.length)
   for (const name of names ?? []) out.octets(name)
   out.raw(envelope)
+}
+
+function writeNumbered(out: OctetWriter, kind: number, number: number, body: Uint8Array): void {
+  out.u8(kind)
+  out.varint(varintSize(number) + body.length)
+  out.varint(number)
+  out.raw(body)
 }
 
 function writeNumber(out: OctetWriter, kind: number, value: number): void {
@@ -125,6 +146,8 @@ function readRecord(kind: number, bytes: Uint8Array, start: number, end: number,
     sink.message(decodeEnvelope(bytes, reader.pos, end), shared)
   } else if (kind === Kind.RETAINED) sink.retained(decodeEnvelope(bytes, start, end))
   else if (kind === Kind.SYNCED) sink.synced()
+  else if (kind === Kind.ASK) sink.ask(reader.varint(), bytes.slice(reader.pos, end))
+  else if (kind === Kind.ANSWER) sink.answer(reader.varint(), bytes.slice(reader.pos, end))
 }
 
 function readFilters(reader: OctetReader): readonly string[] {

@@ -7,7 +7,15 @@ import { connect, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { SluiceError } from '../../proto/errors.js'
 import { appendRedelivered } from '../../proto/frame.js'
-import { type Attach, type CloseBinding, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
+import {
+  type Attach,
+  type Attached,
+  type CloseBinding,
+  LINK_PROTOCOL,
+  LinkKind,
+  RecordBatch,
+  RecordReader,
+} from '../../proto/link.js'
 import {
   packLinkControl,
   readAck,
@@ -237,7 +245,7 @@ export class WorkerLink implements WorkerPort {
         this.#greeted(bytes, start, end)
         break
       case LinkKind.ATTACHED:
-        binding?.attached(this, readAttached(bytes, start, end).epoch)
+        this.#attached(binding, readAttached(bytes, start, end))
         break
       case LinkKind.REFUSED:
         binding?.refused(this, readRefused(bytes, start, end))
@@ -257,6 +265,10 @@ export class WorkerLink implements WorkerPort {
       case LinkKind.LOAD:
         this.#loaded(readLoad(bytes, start, end).sessions)
     }
+  }
+
+  #attached(binding: BindingEvents | undefined, { epoch, resumed = false }: Attached): void {
+    binding?.attached(this, epoch, resumed)
   }
 
   #greeted(bytes: Uint8Array, start: number, end: number): void {

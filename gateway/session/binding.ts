@@ -132,7 +132,7 @@ export class Binding implements BindingEvents {
   #changed = 0
   #attempts = 0
   #warned = false
-  #known = false
+  #resumed = false
 
   constructor(session: BindingSession, host: BindingHost, pool: string, slot: number) {
     this.session = session
@@ -183,9 +183,9 @@ export class Binding implements BindingEvents {
     return this.#state === 'detaching'
   }
 
-  /** True when the worker had heard of this session before it was first attached here. */
-  get known(): boolean {
-    return this.#known
+  /** True when the worker held the session already when it accepted. */
+  get resumed(): boolean {
+    return this.#resumed
   }
 
   /** Lets go without a word to the worker: another gateway's attach, with a higher epoch, follows. */
@@ -256,9 +256,10 @@ export class Binding implements BindingEvents {
     this.#shut()
   }
 
-  attached(port: WorkerPort, epoch: number): void {
+  attached(port: WorkerPort, epoch: number, resumed: boolean): void {
     if (this.#state !== 'attaching' || port !== this.#port || epoch !== this.#epoch) return
     this.#state = 'bound'
+    this.#resumed = resumed
     this.#attempts = 0
     this.#warned = false
     this.#carried = undefined
@@ -287,9 +288,13 @@ export class Binding implements BindingEvents {
     this.#number = 0
     this.#attempts++
     if (refusal.code === 'stale_epoch' && this.#attempts <= QUICK_ATTEMPTS) {
-      this.#known = true
       this.#epoch = Math.max(this.#epoch, refusal.epoch)
       this.#attachTo(port)
+      return
+    }
+    if (refusal.code === 'forbidden') {
+      // The session is not this device's: no fault of the worker, and none of the others may be asked either.
+      this.session.closedByWorker(this, { code: 'forbidden', message: refusal.message })
       return
     }
     this.#host.suspect(port.worker, 'refused', `${refusal.code}: ${refusal.message}`)

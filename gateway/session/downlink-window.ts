@@ -3,11 +3,14 @@
  * Made on the first such frame. After a reconnect they are sent again, marked.
  */
 
-import type { Binding } from './binding.js'
+/** Where a frame came from: told what the device confirmed. */
+export interface FrameSource {
+  confirmDownlink(workerSeq: number): void
+}
 
 interface Entry {
   bytes: Uint8Array
-  binding: Binding
+  binding: FrameSource
   /** The worker's own seq, which the binding is told once the device confirmed. */
   workerSeq: number
 }
@@ -36,7 +39,7 @@ export class DownlinkWindow {
   }
 
   /** Keeps `bytes` and returns the seq that the device will see. */
-  push(bytes: Uint8Array, binding: Binding, workerSeq: number): number {
+  push(bytes: Uint8Array, binding: FrameSource, workerSeq: number): number {
     this.#entries.push({ bytes, binding, workerSeq })
     this.#bytes += bytes.length
     return this.last
@@ -57,7 +60,7 @@ export class DownlinkWindow {
   }
 
   /** What the device has not confirmed, for another gateway. */
-  entries(): readonly { readonly bytes: Uint8Array; readonly binding: Binding; readonly workerSeq: number }[] {
+  entries(): readonly { readonly bytes: Uint8Array; readonly binding: FrameSource; readonly workerSeq: number }[] {
     return this.#entries
   }
 

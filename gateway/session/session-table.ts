@@ -33,6 +33,8 @@ export interface Chooser {
   choose(binding: Binding, avoid: string | undefined, anyone: boolean): WorkerPort | undefined
   /** True when a bound binding should be handed off: its slot has another owner, or its worker takes no sessions any more. */
   misplaced(binding: Binding): boolean
+  /** The worker accepted a binding. */
+  accepted(worker: string): void
   /** The link to this worker, up or not. */
   portOf(worker: string): WorkerPort | undefined
   /** Slot of this key, or -1 when the pool's policy has none. */
@@ -223,6 +225,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   }
 
   bound(binding: Binding, handover: Handover): void {
+    this.#chooser.accepted(binding.worker)
     if (handover.from !== '') {
       if (handover.clean) this.counters.movedClean++
       else this.counters.movedLost++

@@ -149,7 +149,7 @@ export class Session implements DeviceSession, BindingSession {
     const bindings = [...this.bindings()]
     const frames = (downlink?.entries() ?? []).map(({ bytes, binding, workerSeq }) => ({
       bytes,
-      binding: bindings.indexOf(binding),
+      binding: bindings.indexOf(binding as Binding),
       workerSeq,
     }))
     const exported: ExportedSession = {

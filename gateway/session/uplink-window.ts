@@ -4,12 +4,13 @@
  * is told the highest seq below which everything is done.
  */
 
-import type { Binding } from './binding.js'
+/** Whoever a frame was given to; told apart by identity. */
+export type FrameOwner = object
 
 interface Entry {
   /** Undefined once it is done. */
   bytes: Uint8Array | undefined
-  binding: Binding | undefined
+  binding: FrameOwner | undefined
   /** True when it was written to a worker: sending it again needs the mark. */
   sent: boolean
 }
@@ -41,7 +42,7 @@ export class UplinkWindow {
   }
 
   /** Adds the next seq. Without a binding it is done already (the edge processed it itself). */
-  push(bytes: Uint8Array | undefined, binding: Binding | undefined, sent: boolean): void {
+  push(bytes: Uint8Array | undefined, binding: FrameOwner | undefined, sent: boolean): void {
     this.#entries.push({ bytes, binding, sent })
     if (bytes !== undefined) this.#bytes += bytes.length
     if (binding === undefined) this.#advance()
@@ -61,7 +62,7 @@ export class UplinkWindow {
   }
 
   /** `binding` processed everything that it was given up to `seq`. */
-  ack(binding: Binding, seq: number): void {
+  ack(binding: FrameOwner, seq: number): void {
     const end = Math.min(this.#entries.length, this.#head + seq - this.#first + 1)
     for (let i = this.#head; i < end; i++) {
       const entry = this.#entries[i] as Entry
@@ -77,7 +78,7 @@ export class UplinkWindow {
   }
 
   /** Visits, in order, the frames of `binding` that were written to a worker and are not done. */
-  replay(binding: Binding, visit: (bytes: Uint8Array) => void): void {
+  replay(binding: FrameOwner, visit: (bytes: Uint8Array) => void): void {
     for (let i = this.#head; i < this.#entries.length; i++) {
       const entry = this.#entries[i] as Entry
       if (entry.binding === binding && entry.sent && entry.bytes !== undefined) visit(entry.bytes)

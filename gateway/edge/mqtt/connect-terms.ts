@@ -10,6 +10,9 @@ import type { EdgeContext } from './context.js'
 /** Bytes of a device id at most (design: `bad_device_id`). */
 const MAX_CLIENT_ID = 256
 
+/** Shared: most clients say nothing about themselves. */
+const NO_ATTRIBUTES: Readonly<Record<string, string>> = Object.freeze({})
+
 /** A will as the connection keeps it: nothing of it shares memory with the CONNECT. */
 export interface Will {
   readonly topic: string
@@ -63,7 +66,7 @@ export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
     maxPacket: properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
     aliases: Math.min(properties.topicAliasMaximum ?? 0, options.outboundAliases),
     wantsResponseInformation: properties.requestResponse === 1 && options.responseInformation !== '',
-    attributes: Object.fromEntries(properties.user ?? []),
+    attributes: properties.user === undefined ? NO_ATTRIBUTES : Object.fromEntries(properties.user),
     will: willOf(packet),
   }
 }

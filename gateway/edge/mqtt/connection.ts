@@ -296,7 +296,8 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
       return
     }
     old?.outlet?.takenOver(clean)
-    const attributes = { ...terms.attributes, ...verdict.attributes }
+    const attributes =
+      verdict.attributes === undefined ? terms.attributes : { ...terms.attributes, ...verdict.attributes }
     try {
       this.upstream = context.host.open({ device, protocol: 'mqtt', attributes, continue: !clean }, this)
     } catch (error) {

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { SluiceError } from '../../../proto/errors.js'
 import { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
-import { type Access, type AccessRules, createAccess } from './access.js'
+import { type Access, type AccessRules, createAccessMaker } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
 import { Connection } from './connection.js'
 import type { EdgeContext, MqttLog } from './context.js'
@@ -91,7 +91,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly authenticate: Authenticate | undefined
   readonly methods: ReadonlyMap<string, AuthMethod>
   readonly newClientId: () => string
-  readonly #rules: AccessRules
+  readonly accessOf: (device: string) => Access
   readonly #connections = new Set<Connection>()
   readonly #sessions = new Map<string, MqttSession>()
   /** Sessions without a connection. */
@@ -112,7 +112,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.authenticate = setup.authenticate
     this.methods = new Map((setup.methods ?? []).map((method) => [method.name, method]))
     this.newClientId = setup.newId
-    this.#rules = setup.rules ?? {}
+    this.accessOf = createAccessMaker(setup.rules ?? {})
     this.now = setup.clock.wall()
     this.flush = new FlushQueue(setup.turn ?? ((fn) => void setImmediate(fn)), () => this.#beforeFlush())
     this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())
@@ -163,10 +163,6 @@ class Edge implements MqttEdge, EdgeContext {
   }
 
   // ---- context
-
-  accessOf(device: string): Access {
-    return createAccess(this.#rules, device)
-  }
 
   find(device: string): MqttSession | undefined {
     return this.#sessions.get(device)

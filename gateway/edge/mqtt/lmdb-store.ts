@@ -16,7 +16,7 @@ export interface LmdbStoreOptions {
   readonly fsync?: boolean
 }
 
-/** Opens, or makes, the store at `path`. */
+/** Opens, or makes, the store at `path`. What nobody commits, it commits itself at the end of the turn. */
 export function createLmdbStore(path: string, options: LmdbStoreOptions = {}): Store {
   return new LmdbStore(path, options.fsync ?? false)
 }
@@ -25,17 +25,23 @@ class LmdbStore implements Store {
   readonly #db: ReturnType<typeof openDatabase>
   /** undefined: to be deleted. */
   #pending = new Map<string, Uint8Array | undefined>()
+  readonly #later = (): void => this.commit()
 
   constructor(path: string, fsync: boolean) {
     this.#db = openDatabase(path, fsync)
   }
 
   put(key: string, value: Uint8Array): void {
-    this.#pending.set(key, value)
+    this.#note(key, value)
   }
 
   delete(key: string): void {
-    this.#pending.set(key, undefined)
+    this.#note(key, undefined)
+  }
+
+  #note(key: string, value: Uint8Array | undefined): void {
+    if (this.#pending.size === 0) setImmediate(this.#later)
+    this.#pending.set(key, value)
   }
 
   commit(): void {

@@ -289,6 +289,8 @@ t.test('several messages of one turn are one WebSocket message', async (t) => {
     hello: nothing,
     interest: nothing,
     mark: nothing,
+    ask: nothing,
+    answer: nothing,
     ack: nothing,
     retained: nothing,
     synced: nothing,

@@ -31,6 +31,8 @@ function collect(): { sink: PeerSink; got: unknown[] } {
     message: ({ topic, payload }, shared) => got.push(['message', topic, payload.length, shared]),
     retained: ({ topic, payload }) => got.push(['retained', topic, payload.length]),
     synced: () => got.push(['synced']),
+    ask: (number, body) => got.push(['ask', number, body.length]),
+    answer: (number, body) => got.push(['answer', number, body.length]),
   }
   return { sink, got }
 }

@@ -155,7 +155,7 @@ export class ModelWorker {
       state: state + 1,
       sent: attach.sent ?? 0,
     })
-    this.#say(number, (events, port) => events.attached(port, attach.epoch))
+    this.#say(number, (events, port) => events.attached(port, attach.epoch, false))
   }
 
   #process(number: number, owned: Owned): void {
@@ -356,6 +356,7 @@ export class Fleet {
         misplaced: (binding) => binding.state === 'bound' && binding.worker !== this.#ownerOf(binding),
         slotFor: () => 0,
         keyedByTopic: () => false,
+        accepted: () => {},
         portOf: (worker) => this.workers.get(worker)?.port,
       },
     })

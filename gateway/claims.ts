@@ -1,0 +1,130 @@
+/**
+ * One device, one session, wherever it connects: before a gateway opens a session it asks the others to let go of the
+ * device, and takes up what they had. Where the former gateway is dead, the session's worker knows where it was.
+ *
+ *     device ─► G2: connect (resume S) ─ask─► G1: hands S over, its connection ends with taken_over
+ *                                   ◄answer─
+ *               G2: adopts S, attaches its workers with higher epochs, then greets the device
+ */
+
+import { packControl, unpackControl } from '../proto/control.js'
+import type { PeerBus } from './fanout/peer-bus.js'
+import type { Clock, OpenSession, Protocol } from './ports.js'
+import type { Binding } from './session/binding.js'
+import { type ExportedSession, UNKNOWN } from './session/session.js'
+import type { SessionTable } from './session/session-table.js'
+
+/** What a gateway asks the others. */
+interface Claim {
+  readonly device: string
+  readonly gateway: string
+  /** Session to be continued; absent: whatever there is ends. */
+  readonly session?: string
+}
+
+/** What it is told: the session, or that it is in the middle of something. No answer: there is none. */
+type ClaimAnswer = { readonly busy: true } | { readonly session: ExportedSession }
+
+/** Milliseconds. A gateway that does not answer in time is taken for dead. */
+const ANSWER_MS = 400
+const BUSY_MS = 20
+const BUSY_TRIES = 50
+/** How long a worker may take to say that it knows a session whose gateway died. */
+const WORKER_MS = 1500
+const NOTHING = new Uint8Array(0)
+/** Session ids come from devices here, and travel on: what {@link GatewayOptions.newId} makes, and nothing else. */
+const SESSION_ID = /^[A-Za-z0-9_-]{8,64}$/
+
+/** How a device comes to a gateway. */
+export interface Arrival {
+  readonly device: string
+  readonly protocol: Protocol
+  readonly attributes: Readonly<Record<string, string>>
+  readonly resume: OpenSession['resume']
+}
+
+export class Claims {
+  readonly #gateway: string
+  readonly #bus: Pick<PeerBus, 'ask'>
+  readonly #sessions: SessionTable
+  readonly #clock: Clock
+  /** Devices that are being claimed here: of two gateways that claim one at once, the lower id goes first. */
+  readonly #pending = new Map<string, number>()
+
+  constructor(gateway: string, bus: Pick<PeerBus, 'ask'>, sessions: SessionTable, clock: Clock) {
+    this.#gateway = gateway
+    this.#bus = bus
+    this.#sessions = sessions
+    this.#clock = clock
+  }
+
+  /** To be awaited before the device's session is opened; undefined when there is nothing to wait for. */
+  claim(arrival: Arrival): Promise<void> | undefined {
+    const { device, resume } = arrival
+    if (this.#sessions.find(device) !== undefined) return undefined
+    const session = resume !== undefined && SESSION_ID.test(resume.session) ? resume.session : undefined
+    const question: Claim = { device, gateway: this.#gateway, ...(session === undefined ? {} : { session }) }
+    const answers = this.#bus.ask(packControl(question), ANSWER_MS)
+    if (answers === undefined && session === undefined) return undefined
+    this.#pending.set(device, (this.#pending.get(device) ?? 0) + 1)
+    return this.#settle(arrival, question, answers ?? Promise.resolve([])).finally(() => this.#unpend(device))
+  }
+
+  /** Answers another gateway's claim. @throws SluiceError when it cannot be read */
+  answer(question: Uint8Array): Uint8Array {
+    const { device, gateway, session } = unpackControl(question) as Claim
+    if (this.#pending.has(device) && this.#gateway < gateway) return packControl({ busy: true })
+    const given = this.#sessions.handOver(device, session)
+    if (given === undefined) return NOTHING
+    return packControl(given === 'busy' ? { busy: true } : { session: given })
+  }
+
+  async #settle(arrival: Arrival, question: Claim, first: Promise<Uint8Array[]>): Promise<void> {
+    let answers = await first
+    for (let tries = 0; tries < BUSY_TRIES; tries++) {
+      const read = answers.map((answer) => unpackControl(answer) as ClaimAnswer)
+      for (const answer of read) if ('session' in answer) this.#sessions.adopt(answer.session)
+      if (!read.some((answer) => 'busy' in answer)) break
+      await this.#wait(BUSY_MS)
+      answers = (await this.#bus.ask(packControl(question), ANSWER_MS)) ?? []
+    }
+    if (question.session !== undefined && this.#sessions.find(arrival.device) === undefined)
+      await this.#askWorker(arrival, question.session)
+  }
+
+  /** Nobody has the session: its gateway died, or it is over. Its worker knows which. */
+  async #askWorker({ device, protocol, attributes, resume }: Arrival, id: string): Promise<void> {
+    const session = this.#sessions.adopt({
+      id,
+      device,
+      protocol,
+      headers: attributes,
+      since: this.#clock.wall(),
+      uplinkAcked: UNKNOWN,
+      confirmed: resume?.ack ?? 0,
+      frames: [],
+      bindings: [],
+    })
+    const binding = session.primary
+    const end = this.#clock.now() + WORKER_MS
+    while (binding !== undefined && undecided(binding) && this.#clock.now() < end) await this.#wait(BUSY_MS)
+    if (binding?.resumed !== true && !session.connected)
+      session.close({ code: 'session_unknown', message: 'its worker does not know it either' })
+  }
+
+  #unpend(device: string): void {
+    const left = (this.#pending.get(device) ?? 1) - 1
+    if (left === 0) this.#pending.delete(device)
+    else this.#pending.set(device, left)
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.after(ms, resolve)
+    })
+  }
+}
+
+function undecided({ state }: Binding): boolean {
+  return state === 'attaching' || state === 'waiting'
+}
