@@ -161,6 +161,26 @@ export class ControlPlane {
     }
   }
 
+  /** Some gateways get these routes ahead of the others. @returns the table that they get */
+  stageSpec(spec: RouteSpec, gateways: ReadonlySet<string>): RoutingTable {
+    // Slots of pools in both tables stay the same, so that a session's worker does not depend on the stage of its gateway.
+    return this.publisher.stage((current) => this.preview(spec, current), gateways)
+  }
+
+  /** The staged routes are everybody's from now on. */
+  promoteSpec(spec: RouteSpec, cause: string): RoutingTable {
+    this.#spec = spec
+    this.#cause = cause
+    this.publisher.promote()
+    return this.table
+  }
+
+  /** The staged routes are withdrawn. */
+  withdrawSpec(cause: string): void {
+    this.#cause = cause
+    this.publisher.withdraw()
+  }
+
   /** People decided something about a worker or gateway (`fleet.intents`): it shows in the next table. */
   intentsChanged(cause: string): void {
     this.#cause = cause

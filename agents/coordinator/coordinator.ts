@@ -16,6 +16,7 @@ import { CONTROL_PATH, ControlServer } from './control-server.js'
 import type { Intents } from './fleet.js'
 import { DEFAULT_BUDGET } from './move-budget.js'
 import { Operations } from './operations.js'
+import { Rollouts } from './rollout.js'
 import { RouteBook } from './route-book.js'
 import { parseRoutes } from './routes-file.js'
 import { StateKeeper } from './state-keeper.js'
@@ -87,6 +88,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     status: () => fleetStatus(plane, clock.now()),
     async close() {
+      core.rollouts.close()
       plane.close()
       events.close()
       control.close()
@@ -99,6 +101,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
 interface Core {
   readonly plane: ControlPlane
   readonly book: RouteBook
+  readonly rollouts: Rollouts
   readonly keeper: StateKeeper
   readonly operations: Operations
 }
@@ -132,11 +135,20 @@ function createCore(
   if (state === undefined)
     book.apply(plane.spec, file === undefined ? 'default routes' : 'routes file at start', { who: 'coordinator' })
   else if (file !== undefined) applyChangedFile(book, file, log)
+  const rollouts = new Rollouts({
+    plane,
+    clock,
+    log,
+    finished: (spec, author, version) => {
+      book.record(spec, 'rolled out', author, version)
+      keeper.saveSoon()
+    },
+  })
   const { movesPerSecond: perSecond = DEFAULT_BUDGET.perSecond, movesInFlight: inFlight = DEFAULT_BUDGET.inFlight } =
     options
   plane.budget.set({ perSecond, inFlight, paused: false })
   const operations = new Operations(plane, () => keeper.saveSoon())
-  return { plane, book, keeper, operations }
+  return { plane, book, rollouts, keeper, operations }
 }
 
 /** What was applied through the API since goes before a file that says what it said at the last start. */
@@ -151,12 +163,16 @@ function applyChangedFile(book: RouteBook, file: RouteSpec, log: Log): void {
   book.apply(file, FROM_FILE, { who: 'coordinator' })
 }
 
-function routerOf({ plane, book, keeper, operations }: Core, { scale }: CoordinatorOptions, clock: Clock): Router {
+function routerOf(
+  { plane, book, rollouts, keeper, operations }: Core,
+  { scale }: CoordinatorOptions,
+  clock: Clock,
+): Router {
   const now = (): number => clock.now()
   const wall = (): number => clock.wall()
   return new Router([
     ...fleetEndpoints({ plane, operations, now, wall, ...(scale === undefined ? {} : { scale }) }),
-    ...routeEndpoints({ plane, book, keep: () => keeper.save() }),
+    ...routeEndpoints({ plane, book, rollouts, keep: () => keeper.save() }),
     ...deviceEndpoints(plane),
     metricsEndpoint(plane, now, wall),
   ])

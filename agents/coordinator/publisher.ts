@@ -23,7 +23,15 @@ export interface PublisherOptions {
   readonly onPublished: (table: RoutingTable, previous: RoutingTable) => void
 }
 
-/** Owns the current table. */
+/** A table that some gateways serve ahead of the others. */
+interface Staged {
+  /** Its content, on top of the current table. */
+  readonly build: (current: RoutingTable) => RoutingTable
+  readonly gateways: ReadonlySet<string>
+  readonly table: RoutingTable
+}
+
+/** Owns the current table, and the staged one while routes are rolled out gateway by gateway. */
 export class Publisher {
   readonly #options: PublisherOptions
   readonly #packer = new TablePacker()
@@ -33,6 +41,7 @@ export class Publisher {
   #highest: number
   /** The next build gets a new version even when nothing changed. */
   #forced = false
+  #staged: Staged | undefined
   #cancelTimer: (() => void) | undefined
   #heldUntil = 0
   #closed = false
@@ -99,28 +108,83 @@ export class Publisher {
     const previous = this.#table
     const next = this.#options.build(previous)
     if (!this.#forced && previous.version > 0 && sameTable(previous, next)) return previous
-    const table = { ...next, version: this.#highest + 1 }
-    const problems = checkTable(table)
-    if (problems.length > 0) {
-      this.#options.log.error(
-        { problems, version: table.version },
-        'a new routing table is not sound; the old one stays',
-      )
-      throw new SluiceError('internal', `the new routing table is not sound: ${problems[0]}`)
-    }
-    this.#highest = table.version
+    const table = this.#numbered(next)
     this.#forced = false
     this.#table = table
     this.#options.onPublished(table, previous)
-    if (!this.held) for (const feed of this.#feeds.values()) feed.offer(table)
+    if (this.#staged !== undefined) this.#restage(this.#staged)
+    this.#offerAll()
     return table
+  }
+
+  /**
+   * Some gateways get what `build` makes of the current table, the others go on with that; both follow the fleet.
+   * @returns the staged table
+   * @throws SluiceError `internal` when it does not pass its checks; nothing changed
+   */
+  stage(build: Staged['build'], gateways: ReadonlySet<string>): RoutingTable {
+    const { table } = this.#restage({ build, gateways, table: this.#staged?.table ?? this.#table })
+    this.#offerAll()
+    return table
+  }
+
+  /** The staged table becomes everybody's. From here on the caller's own `build` has to lead to it. */
+  promote(): void {
+    if (this.#staged === undefined) return
+    const previous = this.#table
+    this.#table = this.#staged.table
+    this.#staged = undefined
+    this.#options.onPublished(this.#table, previous)
+    this.#offerAll()
+  }
+
+  /** The staged table goes; its gateways get the current one again, under a version above it. */
+  withdraw(): void {
+    if (this.#staged === undefined) return
+    this.#staged = undefined
+    this.#forced = true
+    this.publish()
+  }
+
+  /** Slots of pools that both tables have are the current table's; those that only the staged one has go on from it. */
+  #restage(staged: Staged): Staged {
+    const pools = new Map(staged.table.pools)
+    for (const [name, pool] of this.#table.pools) {
+      if (pool.slots.length > 0 || !pools.has(name)) pools.set(name, pool)
+    }
+    const content = staged.build({ ...this.#table, pools })
+    const table = sameTable(staged.table, content) ? staged.table : this.#numbered(content)
+    this.#staged = { ...staged, table }
+    return this.#staged
+  }
+
+  /** The content as the next version, checked. */
+  #numbered(content: RoutingTable): RoutingTable {
+    const table = { ...content, version: this.#highest + 1 }
+    const problems = checkTable(table)
+    if (problems.length > 0) {
+      const { log } = this.#options
+      log.error({ problems, version: table.version }, 'a new routing table is not sound; the old one stays')
+      throw new SluiceError('internal', `the new routing table is not sound: ${problems[0]}`)
+    }
+    this.#highest = table.version
+    return table
+  }
+
+  #targetOf(gateway: string): RoutingTable {
+    return this.#staged?.gateways.has(gateway) === true ? this.#staged.table : this.#table
+  }
+
+  #offerAll(): void {
+    if (this.held) return
+    for (const [id, feed] of this.#feeds) feed.offer(this.#targetOf(id))
   }
 
   /** A gateway connected. @param serving the version that it says it serves */
   attach(gateway: string, serving: number, send: (message: Snapshot | Delta) => void): Feed {
     const feed = new Feed(this.#packer, serving, send)
     this.#feeds.set(gateway, feed)
-    if (!this.held && this.#table.version > 0) feed.offer(this.#table)
+    if (!this.held && this.#table.version > 0) feed.offer(this.#targetOf(gateway))
     return feed
   }
 

@@ -56,11 +56,28 @@ export class RouteBook {
   }
 
   /** Puts routes in force. Routes that change nothing change no version. */
-  apply(spec: RouteSpec, what: string, { who, message }: Author): HistoryEntry {
+  apply(spec: RouteSpec, what: string, author: Author): HistoryEntry {
     const before = this.current
     const diff = before === undefined ? [] : diffRoutes(before.spec, spec)
     if (before !== undefined && diff.length === 0) return before
-    const version = this.#options.put(spec, `${what} by ${who}${message === undefined ? '' : `: ${message}`}`)
+    const why = author.message === undefined ? '' : `: ${author.message}`
+    const version = this.#options.put(spec, `${what} by ${author.who}${why}`)
+    return this.#add(spec, what, author, version, diff)
+  }
+
+  /** Routes that are in force already, brought there by a rollout. */
+  record(spec: RouteSpec, what: string, author: Author, version: number): HistoryEntry {
+    const diff = this.current === undefined ? [] : diffRoutes(this.current.spec, spec)
+    return this.#add(spec, what, author, version, diff)
+  }
+
+  #add(
+    spec: RouteSpec,
+    what: string,
+    { who, message }: Author,
+    version: number,
+    diff: readonly string[],
+  ): HistoryEntry {
     const when = new Date(this.#options.wall()).toISOString()
     const entry = { version, who, when, what, ...(message === undefined ? {} : { message }), diff, spec }
     this.#history = [...this.#history, entry].slice(-KEPT)

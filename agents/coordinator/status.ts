@@ -39,7 +39,7 @@ export interface WorkerStatus {
 /** The answer of `GET /v1/status`. */
 export interface FleetStatus {
   readonly version: number
-  /** True when every connected gateway serves `version`. */
+  /** True when every connected gateway serves what it ought to: `version`, or the staged one of a rollout. */
   readonly converged: boolean
   readonly sessions: number
   readonly gateways: readonly GatewayStatus[]
@@ -55,7 +55,7 @@ export function fleetStatus(plane: ControlPlane, now: number): FleetStatus {
   const { version } = plane.table
   return {
     version,
-    converged: connected.every(({ tableVersion }) => tableVersion === version),
+    converged: connected.every(({ id }) => plane.publisher.feeds.get(id)?.converged === true),
     sessions: gateways.reduce((sum, { sessions }) => sum + sessions, 0),
     gateways,
     workers,

@@ -3,6 +3,7 @@
 import { SluiceError } from '../../../proto/errors.js'
 import { readCount, readObject, readText } from '../../../proto/fields.js'
 import type { ControlPlane } from '../control-plane.js'
+import { type Rollouts, readRolloutPlan } from '../rollout.js'
 import { type Author, type HistoryEntry, type RouteBook, routesFileOf } from '../route-book.js'
 import { planRoutes } from '../route-plan.js'
 import { type RoutesFile, readRoutesFile, routesJsonSchema } from '../routes-file.js'
@@ -13,12 +14,13 @@ import type { ApiRequest, Endpoint } from './router.js'
 export interface RouteEndpointOptions {
   readonly plane: ControlPlane
   readonly book: RouteBook
+  readonly rollouts: Rollouts
   /** Resolves when the state is on disk. */
   readonly keep: () => Promise<void>
 }
 
 /** The endpoints. */
-export function routeEndpoints({ plane, book, keep }: RouteEndpointOptions): Endpoint[] {
+export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOptions): Endpoint[] {
   return [
     {
       method: 'GET',
@@ -31,7 +33,15 @@ export function routeEndpoints({ plane, book, keep }: RouteEndpointOptions): End
       handle: async (request) => {
         const { spec, errors, warnings } = await readRoutes(request)
         if (spec === undefined) throw invalid(errors)
-        const entry = book.apply(spec, 'applied', authorOf(request, messageOf(request)))
+        const author = authorOf(request, messageOf(request))
+        const stages = request.query.get('stages')
+        if (stages !== null) {
+          const plan = readRolloutPlan(stages, request.query.get('bake'))
+          const rollout = rollouts.begin(spec, author, plan)
+          return { version: rollout.version, rollout, warnings }
+        }
+        rollouts.requireIdle()
+        const entry = book.apply(spec, 'applied', author)
         await keep()
         return { ...shown(entry), warnings }
       },
@@ -52,6 +62,7 @@ export function routeEndpoints({ plane, book, keep }: RouteEndpointOptions): End
         const fields = readObject(await readJson(request), 'body')
         const version = readCount(fields.version, 'version', 1, Number.MAX_SAFE_INTEGER)
         const message = fields.message === undefined ? messageOf(request) : readText(fields.message, 'message', 1000)
+        rollouts.requireIdle()
         const entry = book.rollback(version, authorOf(request, message))
         await keep()
         return shown(entry)
@@ -59,6 +70,12 @@ export function routeEndpoints({ plane, book, keep }: RouteEndpointOptions): End
     },
     { method: 'GET', path: '/v1/routes/history', handle: () => ({ versions: book.history.map(shown) }) },
     { method: 'GET', path: '/v1/routes/history/:version', handle: ({ params }) => whole(book, params.version ?? '') },
+    { method: 'GET', path: '/v1/rollout', handle: () => ({ rollout: rollouts.view ?? null }) },
+    {
+      method: 'POST',
+      path: '/v1/rollout/abort',
+      handle: ({ who }) => ({ rollout: rollouts.abort(`aborted by ${who}`) }),
+    },
     { method: 'GET', path: '/v1/routes/schema', open: true, handle: () => routesJsonSchema() },
   ]
 }
