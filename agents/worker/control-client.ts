@@ -24,7 +24,7 @@ export interface ControlOptions {
 
 /** Waits between attempts, in milliseconds: full jitter under a doubling ceiling. */
 const BACKOFF = { first: 100, most: 5000 } as const
-/** A connection that the coordinator says nothing on for this many heartbeats is closed and made anew. */
+/** From connecting to the end of the upgrade, in milliseconds. */
 const HANDSHAKE_MS = 5000
 
 export class ControlClient {
@@ -137,6 +137,13 @@ export class ControlClient {
     this.#stopTimer?.()
     if (this.#closed) return
     const { random, clock, log, coordinator } = this.#options
+    // The ws package tells a refused upgrade by its status only. A running worker goes on: its token may be put right.
+    if (this.#first !== undefined && /\b40[13]$/.test(why)) {
+      this.#first.reject(new SluiceError('unauthorized', `the coordinator ${coordinator} refused this worker's token`))
+      this.#first = undefined
+      this.close()
+      return
+    }
     const ceiling = Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#attempts++)
     const waitMs = Math.round(random() * ceiling)
     if (was || this.#attempts % 10 === 1)

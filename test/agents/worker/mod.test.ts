@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -108,6 +110,16 @@ t.test('wrong options and a refusal of the coordinator are told by name', async 
   const refused = createWorker({ ...base, coordinator: coordinator.url, id: 'w-1', log: pinoLike })
   await t.rejects(refused, { code: 'conflict', message: /another process/ })
   await coordinator.close()
+})
+
+t.test('a token that the coordinator refuses is told at once', async (t) => {
+  const server = createServer()
+  server.on('upgrade', (_, socket) => socket.end('HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const coordinator = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const refused = createWorker({ coordinator, pool: 'p', handler: echo, token: 'wrong', log: pinoLike })
+  await t.rejects(refused, { code: 'unauthorized', message: /token/ })
 })
 
 const pinoLike = { info: () => undefined, warn: () => undefined, error: () => undefined }
