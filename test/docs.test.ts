@@ -68,7 +68,8 @@ function sectionOf(text: string, title: string): string | undefined {
 
 function flagLine(option: Option): string {
   const shown = option.defaultValue
-  const value = shown === undefined || shown === false ? '' : ` | \`${String(shown)}\``
+  const value =
+    shown === undefined || shown === false || shown === '' || typeof shown === 'object' ? '' : ` | \`${String(shown)}\``
   return `| \`${option.flags}\`${value || ' | '}`
 }
 

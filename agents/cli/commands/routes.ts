@@ -8,12 +8,13 @@ import { CliError, ExitCode } from '../cli-error.js'
 import { integer, withAdminFlags } from '../flags.js'
 import { outputWidth, print } from '../print.js'
 import { type HistoryEntry, type Plan, renderHistory, renderPlan } from '../routes-view.js'
+import { routesTestCommand } from './routes-test.js'
 
 type Flags = AdminOptions & { readonly json: boolean; readonly message?: string; readonly yes?: boolean }
 
 export function routesCommand(): Command {
   const routes = new Command('routes').description('the routes: see, plan, apply, undo')
-  for (const command of [get(), plan(), apply(), rollback(), history()]) routes.addCommand(command)
+  for (const command of [get(), plan(), apply(), rollback(), history(), routesTestCommand()]) routes.addCommand(command)
   return routes
 }
 
