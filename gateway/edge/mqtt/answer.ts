@@ -1,6 +1,7 @@
 import type { FrameView } from '../../../proto/frame.js'
 import { isTopicName } from '../../../proto/topic.js'
 import type { MessageProperties } from '../../ports.js'
+import type { MqttCounters } from './counters.js'
 import { DeviceMessage } from './message.js'
 import type { MqttSession } from './session.js'
 
@@ -26,4 +27,26 @@ export function answerTo(view: FrameView, session: MqttSession, now: number): De
   if (headers !== undefined) properties.user = Object.entries(headers)
   const bare = reply?.correlation === undefined && headers === undefined
   return new DeviceMessage(to, Uint8Array.from(view.payload()), 1, false, '', bare ? undefined : properties, now)
+}
+
+/**
+ * Hands a worker's frame to its client, when the client subscribed to where it goes.
+ * @param seq 0, or what is confirmed when the client has it; at QoS 1 where the subscription allows
+ */
+export function deliverAnswer(
+  view: FrameView,
+  seq: number,
+  session: MqttSession,
+  context: { readonly counters: MqttCounters; readonly now: number },
+): void {
+  if (seq > 0 && !session.takeSeq(seq)) return
+  const answer = answerTo(view, session, context.now)
+  const granted = answer === undefined ? -1 : session.grantedQos(answer.topic)
+  if (answer !== undefined && seq > 0 && granted > 0) {
+    session.deliverSeq(answer, seq)
+    return
+  }
+  if (answer === undefined || granted < 0) context.counters.droppedUnsubscribed++
+  else session.deliver(answer, 0, false, undefined)
+  if (seq > 0) session.confirm(seq)
 }

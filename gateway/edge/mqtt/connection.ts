@@ -12,22 +12,24 @@ import {
   readSubscribe,
   readUnsubscribe,
 } from '../../../proto/mqtt/decode.js'
-import { encodeAuth, encodeConnack, encodeDisconnect, encodePublish, PINGRESP } from '../../../proto/mqtt/encode.js'
+import { encodeAuth, encodeConnack, encodeDisconnect, PINGRESP } from '../../../proto/mqtt/encode.js'
 import type { Version } from '../../../proto/mqtt/packet.js'
 import { MqttError, malformed, PacketType, protocolError, type Qos, Reason } from '../../../proto/mqtt/packet.js'
 import { NO_PROPERTIES, type Properties } from '../../../proto/mqtt/properties.js'
 import { PacketReader, type PacketSink, type PublishView } from '../../../proto/mqtt/reader.js'
 import type { DevicePort, DeviceSession, Message } from '../../ports.js'
 import type { Access } from './access.js'
-import { OutboundAliases } from './aliases.js'
-import { answerTo } from './answer.js'
+import { deliverAnswer } from './answer.js'
 import type { Verdict } from './authentication.js'
 import { connackProperties, legacyCode, negotiate, type Terms } from './connect-terms.js'
 import type { EdgeContext } from './context.js'
+import { Downlink } from './downlink.js'
+import { endReason, refusalReason } from './end-reasons.js'
 import { Handshake, type HandshakeOwner } from './handshake.js'
-import { DeviceMessage, encodedFor, messageProperties, wireProperties } from './message.js'
+import { DeviceMessage, messageProperties } from './message.js'
 import { OutBatch } from './out-batch.js'
-import { endOf, type MqttSession, type Outlet } from './session.js'
+import type { Outlet } from './outlet.js'
+import { endOf, type MqttSession } from './session.js'
 import { subscribe, unsubscribe } from './subscribing.js'
 import type { ByteTransport } from './transport.js'
 import { releaseReceived, Uplink, type UplinkOwner } from './uplink.js'
@@ -37,6 +39,7 @@ const STALL_MS = 5
 
 const ack = new Ack()
 
+type Accepted = Extract<Verdict, { accepted: true }>
 type State = 'connecting' | 'active' | 'closed'
 
 export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, HandshakeOwner {
@@ -51,7 +54,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   upstream!: DeviceSession
   access!: Access
   #uplink: Uplink | undefined
-  #aliases: OutboundAliases | undefined
+  #downlink!: Downlink
   /** Reading stopped: an answer is awaited, a worker is overloaded, or the client does not read itself. */
   #paused = false
   #waiting = false
@@ -272,7 +275,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
       return
     }
     if (this.#state !== 'active') {
-      this.#accept(verdict, data)
+      this.#admit(verdict, data)
       return
     }
     // The end of a re-authentication.
@@ -281,7 +284,27 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     this.batch.append(encodeAuth(Reason.SUCCESS, data === undefined ? { authMethod } : { authMethod, authData: data }))
   }
 
-  #accept(verdict: Extract<Verdict, { accepted: true }>, data: Uint8Array | undefined): void {
+  /** The gateway's own say: it may be full, or another gateway has the device and lets go of it first. */
+  #admit(verdict: Accepted, data: Uint8Array | undefined): void {
+    const { clientId: device, attributes, clean } = this.#terms as Terms
+    let answer: void | Promise<void>
+    try {
+      answer = this.context.admit?.({ device, attributes, clean })
+    } catch (error) {
+      this.#unavailable(error)
+      return
+    }
+    if (answer === undefined) this.#accept(verdict, data)
+    else {
+      const settled = answer.then(
+        () => undefined,
+        (error: unknown) => error ?? new SluiceError('unavailable'),
+      )
+      this.wait(settled, (error) => (error === undefined ? this.#accept(verdict, data) : this.#unavailable(error)))
+    }
+  }
+
+  #accept(verdict: Accepted, data: Uint8Array | undefined): void {
     const { context, version } = this
     const terms = this.#terms as Terms
     const { clientId: device, clean } = terms
@@ -312,6 +335,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   #activate(terms: Terms, access: Access, connack: Buffer): void {
     const { session, context } = this
     this.#useAccess(access)
+    this.#downlink = new Downlink(terms, this.batch, context)
     this.#state = 'active'
     this.#patience = Math.ceil(terms.keepAlive * 1.5 * context.ticksPerSecond)
     session.expiry = terms.expiry
@@ -332,12 +356,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   #unavailable(error: unknown): void {
     const code = error instanceof SluiceError ? error.code : 'internal'
     if (code === 'internal') this.context.log.warn({ error: String(error) }, 'a session could not be opened')
-    const reason =
-      code === 'draining'
-        ? Reason.USE_ANOTHER_SERVER
-        : code === 'overloaded'
-          ? Reason.SERVER_BUSY
-          : Reason.SERVER_UNAVAILABLE
+    const reason = refusalReason(code)
     this.#refuse(this.version as 3, this.version === 5 ? reason : legacyCode(reason), String(error))
   }
 
@@ -358,50 +377,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     packetId: number,
     dup: boolean,
   ): boolean {
-    const terms = this.#terms as Terms
-    const v5 = terms.v5
-    this.context.counters.sent++
-    if (!retain && message instanceof DeviceMessage && message.source !== undefined && message.qos === qos) {
-      // The packet as it came: the common case costs one copy.
-      if (message.sourceV5 === v5 && ids === undefined && terms.aliases === 0) {
-        const { source, start, end } = message
-        if (end - start > terms.maxPacket) return false
-        if (qos === 0) this.batch.append(source, start, end)
-        else this.batch.publish(source, start, end, message.idAt, packetId, dup)
-        return true
-      }
-    }
-    if (v5 && (ids !== undefined || terms.aliases > 0)) return this.#sendOwn(message, qos, retain, ids, packetId, dup)
-    const { bytes, idAt } = encodedFor(message, v5, qos, retain, this.context.now)
-    if (bytes.length > terms.maxPacket) return false
-    if (qos === 0) this.batch.append(bytes)
-    else this.batch.publish(bytes, 0, bytes.length, idAt, packetId, dup)
-    return true
-  }
-
-  /** A PUBLISH that is like no other: it has subscription identifiers or a topic alias. */
-  #sendOwn(
-    message: Message,
-    qos: Qos,
-    retain: boolean,
-    ids: readonly number[] | undefined,
-    id: number,
-    dup: boolean,
-  ): boolean {
-    const terms = this.#terms as Terms
-    if (terms.aliases > 0) this.#aliases ??= new OutboundAliases(terms.aliases)
-    const known = this.#aliases?.known(message.topic) ?? 0
-    const alias = known > 0 ? known : (this.#aliases?.assign(message.topic) ?? 0)
-    const properties = wireProperties(message, this.context.now, ids, alias)
-    const topic = known > 0 ? '' : message.topic
-    const { bytes, idAt } = encodePublish(true, { topic, payload: message.payload, qos, retain, properties })
-    if (bytes.length > terms.maxPacket) {
-      if (known === 0) this.#aliases?.forget(message.topic)
-      return false
-    }
-    if (qos === 0) this.batch.append(bytes)
-    else this.batch.publish(bytes, 0, bytes.length, idAt, id, dup)
-    return true
+    return this.#downlink.publish(message, qos, retain, ids, packetId, dup)
   }
 
   sendPubrel(packetId: number): void {
@@ -428,18 +404,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
 
   deliver(view: FrameView, _start: number, _end: number, seq: number, _redelivered: boolean): void {
     if (this.#state !== 'active') return
-    const { session, context } = this
-    if (seq > 0 && !session.takeSeq(seq)) return
-    const answer = answerTo(view, session, context.now)
-    const granted = answer === undefined ? -1 : session.grantedQos(answer.topic)
-    if (answer === undefined || granted < 0) {
-      context.counters.droppedUnsubscribed++
-      if (seq > 0) session.confirm(seq)
-    } else if (seq > 0 && granted > 0) session.deliverSeq(answer, seq)
-    else {
-      session.deliver(answer, 0, false, undefined)
-      if (seq > 0) session.confirm(seq)
-    }
+    deliverAnswer(view, seq, this.session, this.context)
   }
 
   acknowledged(seq: number): void {
@@ -458,7 +423,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     this.context.log.debug({ device: this.session.device, code, message }, 'the session core ended a connection')
     const { url } = details
     if (code === 'draining' && url !== undefined) this.#close(Reason.SERVER_MOVED, { serverReference: url })
-    else this.#close(END_REASONS[code] ?? Reason.ADMINISTRATIVE_ACTION)
+    else this.#close(endReason(code))
   }
 
   /** The gateway goes. */
@@ -483,7 +448,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   }
 
   #resume(): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || this.#waiting) return
     this.#guard(() => this.#reader.resume())
     if (this.#waiting || this.congested || !this.#paused) return
     this.#paused = false
@@ -535,13 +500,4 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     context.dormant(session)
     upstream.detach(this, !session.lasting, 'closed')
   }
-}
-
-const END_REASONS: Readonly<Record<string, number>> = {
-  taken_over: Reason.SESSION_TAKEN_OVER,
-  draining: Reason.SERVER_SHUTTING_DOWN,
-  slow_consumer: Reason.QUOTA_EXCEEDED,
-  overloaded: Reason.SERVER_BUSY,
-  unauthorized: Reason.NOT_AUTHORIZED,
-  forbidden: Reason.NOT_AUTHORIZED,
 }

@@ -2,14 +2,23 @@ import type { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
 import type { Access } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
+import type { SessionShared } from './journal.js'
 import type { FlushQueue } from './out-batch.js'
-import type { MqttSession, SessionShared } from './session.js'
+import type { MqttSession } from './session.js'
 
 /** What the edge says to its operator. A pino logger fits. */
 export interface MqttLog {
   debug(details: object, message: string): void
   info(details: object, message: string): void
   warn(details: object, message: string): void
+}
+
+/** A device that proved who it is and asks for a session. */
+export interface MqttAdmission {
+  readonly device: string
+  readonly attributes: Readonly<Record<string, string>>
+  /** False when it wants its former session. */
+  readonly clean: boolean
 }
 
 /** What all connections of one edge share. */
@@ -25,6 +34,8 @@ export interface EdgeContext extends SessionShared {
   readonly tick: number
   readonly ticksPerSecond: number
   readonly authenticate: Authenticate | undefined
+  /** @throws SluiceError, or rejects with one, to refuse */
+  readonly admit: ((request: MqttAdmission) => void | Promise<void>) | undefined
   readonly methods: ReadonlyMap<string, AuthMethod>
   /** What a client may do whose verdict does not say so itself. */
   accessOf(device: string): Access

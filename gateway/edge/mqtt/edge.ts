@@ -7,11 +7,12 @@ import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
 import { type Access, type AccessRules, createAccessMaker } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
 import { Connection } from './connection.js'
-import type { EdgeContext, MqttLog } from './context.js'
+import type { EdgeContext, MqttAdmission, MqttLog } from './context.js'
 import { MqttCounters } from './counters.js'
+import type { SessionJournal } from './journal.js'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
-import { MqttSession, type SessionJournal } from './session.js'
+import { MqttSession } from './session.js'
 import { type ByteTransport, SocketTransport } from './transport.js'
 
 export interface MqttEdgeSetup {
@@ -23,6 +24,8 @@ export interface MqttEdgeSetup {
   /** Everybody is let in when absent. */
   readonly authenticate?: Authenticate
   readonly methods?: readonly AuthMethod[]
+  /** Asked after authentication and before a session is opened; throws SluiceError, or rejects with one, to refuse. */
+  readonly admit?: (request: MqttAdmission) => void | Promise<void>
   /** Rules for clients whose verdict brings none of its own. */
   readonly rules?: AccessRules
   /** Where sessions outlive the process; nowhere when absent. */
@@ -89,6 +92,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly view = new PublishView()
   readonly ticksPerSecond = TICKS_PER_SECOND
   readonly authenticate: Authenticate | undefined
+  readonly admit: ((request: MqttAdmission) => void | Promise<void>) | undefined
   readonly methods: ReadonlyMap<string, AuthMethod>
   readonly newClientId: () => string
   readonly accessOf: (device: string) => Access
@@ -110,6 +114,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.log = setup.log
     this.journal = setup.journal
     this.authenticate = setup.authenticate
+    this.admit = setup.admit
     this.methods = new Map((setup.methods ?? []).map((method) => [method.name, method]))
     this.newClientId = setup.newId
     this.accessOf = createAccessMaker(setup.rules ?? {})

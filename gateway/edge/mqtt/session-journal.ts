@@ -8,6 +8,7 @@ import type { Qos } from '../../../proto/mqtt/packet.js'
 import type { Clock, Message, MessageProperties, SubscriptionOptions } from '../../ports.js'
 import type { MqttJournal } from './edge.js'
 import { Delivery } from './in-flight.js'
+import type { LastingSession } from './journal.js'
 import { DeviceMessage } from './message.js'
 import { endOf, type MqttSession } from './session.js'
 import type { Store } from './store.js'
@@ -62,7 +63,7 @@ class StoreJournal implements MqttJournal {
   /** The message of each delivery that is stored with one. */
   readonly #used = new Map<Delivery, Message>()
   /** Sessions to write at the next commit: several changes of one turn are one record. */
-  readonly #changed = new Set<MqttSession>()
+  readonly #changed = new Set<LastingSession>()
   #next = 1
 
   constructor(store: Store, clock: Pick<Clock, 'wall'>) {
@@ -70,16 +71,16 @@ class StoreJournal implements MqttJournal {
     this.#clock = clock
   }
 
-  changed(session: MqttSession): void {
+  changed(session: LastingSession): void {
     session.kept = true
     this.#changed.add(session)
   }
 
-  received(session: MqttSession): void {
+  received(session: LastingSession): void {
     this.#changed.add(session)
   }
 
-  ended(session: MqttSession): void {
+  ended(session: LastingSession): void {
     if (!session.kept) return
     session.kept = false
     this.#changed.delete(session)
@@ -88,7 +89,7 @@ class StoreJournal implements MqttJournal {
     for (const delivery of session.queued) this.delivered(session, delivery)
   }
 
-  delivery(session: MqttSession, delivery: Delivery): void {
+  delivery(session: LastingSession, delivery: Delivery): void {
     if (delivery.stored === 0) delivery.stored = this.#next++
     const { message, qos, retain, ids, stage, packetId } = delivery
     if (message === undefined) this.#release(delivery)
@@ -97,7 +98,7 @@ class StoreJournal implements MqttJournal {
     this.#store.put(deliveryKey(session.device, delivery.stored), packControl(record))
   }
 
-  delivered(session: MqttSession, delivery: Delivery): void {
+  delivered(session: LastingSession, delivery: Delivery): void {
     if (delivery.stored === 0) return
     this.#store.delete(deliveryKey(session.device, delivery.stored))
     delivery.stored = 0
@@ -191,7 +192,7 @@ class StoreJournal implements MqttJournal {
     this.#store.delete(messageKey(stored.number))
   }
 
-  #write(session: MqttSession): void {
+  #write(session: LastingSession): void {
     const { expiry, endsAt, will } = session
     const record: SessionRecord = {
       expiry,

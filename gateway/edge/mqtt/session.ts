@@ -6,79 +6,16 @@
 import { type Qos, Reason } from '../../../proto/mqtt/packet.js'
 import { topicMatches } from '../../../proto/topic.js'
 import type { Message, Subscriber, SubscriptionOptions } from '../../ports.js'
-import type { MqttCounters } from './counters.js'
 import { DownlinkAcks } from './downlink-acks.js'
 import { Delivery, DeliveryQueue, InFlight, Stage } from './in-flight.js'
+import type { LastingSession, Received, SessionShared } from './journal.js'
 import { isExpired } from './message.js'
-import { type MqttOptions, NEVER } from './options.js'
+import { NEVER } from './options.js'
+import type { Outlet } from './outlet.js'
 import type { Replies } from './replies.js'
 import type { PendingWill } from './will.js'
 
-/** The connection, as its session sees it. */
-export interface Outlet {
-  /** Most deliveries at QoS 1 and 2 in flight. */
-  readonly window: number
-  /** True while more should not be written: the socket is slow. */
-  readonly congested: boolean
-  /**
-   * @param packetId 0 at QoS 0
-   * @returns false when the message is larger than the client takes
-   */
-  sendPublish(
-    message: Message,
-    qos: Qos,
-    retain: boolean,
-    ids: readonly number[] | undefined,
-    packetId: number,
-    dup: boolean,
-  ): boolean
-  sendPubrel(packetId: number): void
-  /** The client confirmed workers' frames up to this seq. */
-  confirmed(seq: number): void
-  /** Another connection of the same client takes over. */
-  takenOver(clean: boolean): void
-  /** The queue is full; the connection ends, the session stays. */
-  overflow(): void
-}
-
-/** A QoS 2 message from the client between PUBLISH and PUBREL. */
-export interface Received {
-  /** Hash of topic and payload: tells a repetition from a reused identifier. */
-  readonly hash: number
-  /** Uplink seq whose processing PUBREC waits for; 0 when it is done. */
-  seq: number
-  /** Seen again on this connection. */
-  repeats: number
-}
-
-/**
- * Where sessions outlive the process. Calls only note what changed; {@link SessionJournal.commit} makes it durable, and
- * comes before any acknowledgement of the same turn leaves the gateway. Only sessions with an expiry are told of.
- */
-export interface SessionJournal {
-  /** The session began, or its expiry, subscriptions or will changed. */
-  changed(session: MqttSession): void
-  /** The session ended: nothing of it is kept. */
-  ended(session: MqttSession): void
-  /** A delivery was queued or sent, or reached another stage. */
-  delivery(session: MqttSession, delivery: Delivery): void
-  /** The client has it, or it was given up. */
-  delivered(session: MqttSession, delivery: Delivery): void
-  /** The set of QoS 2 messages of the client that wait for their PUBREL changed. */
-  received(session: MqttSession): void
-  commit(): void
-}
-
-/** What all sessions of an edge share. */
-export interface SessionShared {
-  readonly options: MqttOptions
-  readonly counters: MqttCounters
-  readonly journal: SessionJournal | undefined
-  /** Wall clock of the turn that runs, milliseconds. */
-  readonly now: number
-}
-
-export class MqttSession implements Subscriber {
+export class MqttSession implements Subscriber, LastingSession {
   readonly device: string
   readonly #shared: SessionShared
   outlet: Outlet | undefined

@@ -13,10 +13,11 @@ import { type DeviceSession, Relay } from '../../ports.js'
 import { type Access, checkLevels, isReserved } from './access.js'
 import { InboundAliases } from './aliases.js'
 import type { EdgeContext } from './context.js'
+import type { Received } from './journal.js'
 import { DeviceMessage, messageProperties } from './message.js'
 import type { OutBatch } from './out-batch.js'
 import { Replies } from './replies.js'
-import type { MqttSession, Received } from './session.js'
+import type { MqttSession } from './session.js'
 import { UplinkAcks } from './uplink-acks.js'
 
 /** The connection that an {@link Uplink} works for. */

@@ -3,6 +3,7 @@ import t from 'tap'
 import { covers, createAccess } from '../../../../gateway/edge/mqtt/access.js'
 import type { Verdict } from '../../../../gateway/edge/mqtt/authentication.js'
 import { createScram, scramKeys } from '../../../../gateway/edge/mqtt/scram.js'
+import { SluiceError } from '../../../../proto/errors.js'
 import { Reason } from '../../../../proto/mqtt/packet.js'
 import { RawClient, startBench } from './harness.js'
 
@@ -171,4 +172,33 @@ t.test('a client id with wildcards does not widen a rule about its own topics', 
   const rules = { publish: { allow: ['own/%c/#'] } }
   t.equal(createAccess(rules, 'me').publish('own/me/x'), 0)
   t.equal(createAccess(rules, '+').publish('own/me/x'), Reason.NOT_AUTHORIZED)
+})
+
+t.test('the gateway itself may refuse a device, at once or later, or let it in later', async (t) => {
+  const gates = new Map<string, () => Promise<void> | undefined>([
+    [
+      'now',
+      () => {
+        throw new SluiceError('draining')
+      },
+    ],
+    ['later', () => Promise.reject(new SluiceError('overloaded'))],
+    ['good', () => Promise.resolve()],
+  ])
+  const asked: string[] = []
+  const bench = await startBench({
+    authenticate: async () => ({ accepted: true, attributes: { role: 'meter' } }),
+    admit: ({ device, clean }) => {
+      asked.push(`${device} ${clean}`)
+      return gates.get(device)?.()
+    },
+  })
+  t.equal((await bench.client({ clientId: 'now' })).connack?.reasonCode, Reason.USE_ANOTHER_SERVER)
+  t.equal((await bench.client({ clientId: 'later' })).connack?.reasonCode, Reason.SERVER_BUSY)
+  t.equal((await bench.client({ clientId: 'later', protocolVersion: 4 })).connack?.returnCode, 3)
+  const good = await bench.client({ clientId: 'good', clean: false, properties: { userProperties: { site: 'north' } } })
+  await good.nothing()
+  t.same(bench.host.of('good').request.attributes, { site: 'north', role: 'meter' })
+  t.same(asked, ['now true', 'later true', 'later true', 'good false'])
+  await bench.close()
 })

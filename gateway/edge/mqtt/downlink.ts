@@ -1,0 +1,74 @@
+import { encodePublish } from '../../../proto/mqtt/encode.js'
+import type { Qos } from '../../../proto/mqtt/packet.js'
+import type { Message } from '../../ports.js'
+import { OutboundAliases } from './aliases.js'
+import type { Terms } from './connect-terms.js'
+import type { MqttCounters } from './counters.js'
+import { DeviceMessage, encodedFor, wireProperties } from './message.js'
+import type { OutBatch } from './out-batch.js'
+
+/** PUBLISH packets to one client, as its terms and version want them. */
+export class Downlink {
+  readonly #terms: Terms
+  readonly #batch: OutBatch
+  readonly #context: { readonly counters: MqttCounters; readonly now: number }
+  #aliases: OutboundAliases | undefined
+
+  constructor(terms: Terms, batch: OutBatch, context: { readonly counters: MqttCounters; readonly now: number }) {
+    this.#terms = terms
+    this.#batch = batch
+    this.#context = context
+  }
+
+  /** @returns false when the message is larger than the client takes [MQTT-3.1.2-24] */
+  publish(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    packetId: number,
+    dup: boolean,
+  ): boolean {
+    const { v5, aliases } = this.#terms
+    this.#context.counters.sent++
+    const plain = ids === undefined && aliases === 0
+    if (plain && !retain && message instanceof DeviceMessage && message.source !== undefined && message.qos === qos) {
+      // The packet as it came: the common case costs one copy.
+      if (message.sourceV5 === v5)
+        return this.#put(message.source, message.start, message.end, message.idAt, packetId, dup)
+    }
+    if (v5 && !plain) return this.#publishOwn(message, qos, retain, ids, packetId, dup)
+    const { bytes, idAt } = encodedFor(message, v5, qos, retain, this.#context.now)
+    return this.#put(bytes, 0, bytes.length, idAt, packetId, dup)
+  }
+
+  /** @param packetId 0 at QoS 0 */
+  #put(bytes: Uint8Array, start: number, end: number, idAt: number, packetId: number, dup: boolean): boolean {
+    if (end - start > this.#terms.maxPacket) return false
+    if (packetId === 0) this.#batch.append(bytes, start, end)
+    else this.#batch.publish(bytes, start, end, idAt, packetId, dup)
+    return true
+  }
+
+  /** A PUBLISH that is like no other: it has subscription identifiers or a topic alias. */
+  #publishOwn(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    packetId: number,
+    dup: boolean,
+  ): boolean {
+    const { aliases } = this.#terms
+    if (aliases > 0) this.#aliases ??= new OutboundAliases(aliases)
+    const known = this.#aliases?.known(message.topic) ?? 0
+    const alias = known > 0 ? known : (this.#aliases?.assign(message.topic) ?? 0)
+    const properties = wireProperties(message, this.#context.now, ids, alias)
+    const topic = known > 0 ? '' : message.topic
+    const { bytes, idAt } = encodePublish(true, { topic, payload: message.payload, qos, retain, properties })
+    const sent = this.#put(bytes, 0, bytes.length, idAt, packetId, dup)
+    // Unsent, the client does not know it.
+    if (!sent && known === 0) this.#aliases?.forget(message.topic)
+    return sent
+  }
+}

@@ -1,0 +1,56 @@
+import type { SubscriptionOptions } from '../../ports.js'
+import type { MqttCounters } from './counters.js'
+import type { Delivery } from './in-flight.js'
+import type { MqttOptions } from './options.js'
+import type { PendingWill } from './will.js'
+
+/** A QoS 2 message from the client between PUBLISH and PUBREL. */
+export interface Received {
+  /** Hash of topic and payload: tells a repetition from a reused identifier. */
+  readonly hash: number
+  /** Uplink seq whose processing PUBREC waits for; 0 when it is done. */
+  seq: number
+  /** Seen again on this connection. */
+  repeats: number
+}
+
+/** What a journal keeps of a session. */
+export interface LastingSession {
+  readonly device: string
+  readonly expiry: number
+  readonly endsAt: number
+  readonly will: PendingWill | undefined
+  readonly subscriptions: ReadonlyMap<string, SubscriptionOptions> | undefined
+  readonly received: ReadonlyMap<number, Received> | undefined
+  readonly inFlight: Iterable<Delivery>
+  readonly queued: Iterable<Delivery>
+  /** True while a journal keeps it; the journal's own mark. */
+  kept: boolean
+}
+
+/**
+ * Where sessions outlive the process. Calls only note what changed; {@link SessionJournal.commit} makes it durable, and
+ * comes before any acknowledgement of the same turn leaves the gateway. Only sessions with an expiry are told of.
+ */
+export interface SessionJournal {
+  /** The session began, or its expiry, subscriptions or will changed. */
+  changed(session: LastingSession): void
+  /** The session ended: nothing of it is kept. */
+  ended(session: LastingSession): void
+  /** A delivery was queued or sent, or reached another stage. */
+  delivery(session: LastingSession, delivery: Delivery): void
+  /** The client has it, or it was given up. */
+  delivered(session: LastingSession, delivery: Delivery): void
+  /** The set of QoS 2 messages of the client that wait for their PUBREL changed. */
+  received(session: LastingSession): void
+  commit(): void
+}
+
+/** What all sessions of an edge share. */
+export interface SessionShared {
+  readonly options: MqttOptions
+  readonly counters: MqttCounters
+  readonly journal: SessionJournal | undefined
+  /** Wall clock of the turn that runs, milliseconds. */
+  readonly now: number
+}
