@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createAdminClient } from './admin-client.js'
 import { CliError } from './cli-error.js'
 import { type PortUse, requireFreePorts } from './listen-guard.js'
+import { SUPERVISED } from './role-process.js'
 import { type ReadyInfo, type RoleEvents, type RoleSpec, SupervisedRole } from './supervised-role.js'
 
 /** What `up` was asked for. Ports are bases: instance i of a role listens on base + i; 0 takes any free one. */
@@ -207,7 +208,7 @@ export class Fleet {
   #env(): Record<string, string> {
     const { token } = this.#options
     // By environment: arguments are readable by every user of the machine.
-    return { SLUICE_SUPERVISED: '1', ...(token === undefined ? {} : { SLUICE_TOKEN: token }) }
+    return { [SUPERVISED]: '1', ...(token === undefined ? {} : { SLUICE_TOKEN: token }) }
   }
 
   #coordinatorSpec(): RoleSpec {

@@ -40,14 +40,17 @@ const CLOSE_LIMIT_MS = 2500
 /** The same for a role whose supervisor was killed: nobody reads what it would still say. */
 const ORPHAN_LIMIT_MS = 500
 
+/** Environment variable that tells a role from a process which somebody else forked with a channel. */
+export const SUPERVISED = 'SLUICE_SUPERVISED'
+
 /** True in a process that `sluice up` started. */
 export function isSupervised(): boolean {
-  return process.send !== undefined
+  return process.send !== undefined && process.env[SUPERVISED] === '1'
 }
 
 /** Sends a message to the supervisor; does nothing when there is none. */
 export function tellSupervisor(message: RoleMessage): void {
-  if (process.connected) process.send?.(message, () => {})
+  if (isSupervised() && process.connected) process.send?.(message, () => {})
 }
 
 /**
@@ -55,7 +58,7 @@ export function tellSupervisor(message: RoleMessage): void {
  * @throws Error with the supervisor's words when it refuses, or when there is none
  */
 export function askSupervisor(what: string, body: unknown): Promise<unknown> {
-  if (!process.connected) return Promise.reject(new Error('no supervisor runs here: start and stop workers yourself'))
+  if (!isSupervised()) return Promise.reject(new Error('no supervisor runs here: start and stop workers yourself'))
   const id = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)
   return new Promise((resolve, reject) => {
     const onMessage = (message: SupervisorMessage) => {
