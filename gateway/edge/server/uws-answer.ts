@@ -46,7 +46,9 @@ export class UwsAnswer {
     this.#over = true
     // No extensions: per-message deflate costs more memory than an idle session.
     const key = request.headers['sec-websocket-key'] ?? ''
-    this.#res.cork(() => this.#res.upgrade(data, key, protocol ?? '', '', context))
+    // Not within cork(): an upgrade moves the socket in memory, and the cork of the old place then looks at what is not
+    // its own any more; now and then it closed the fresh WebSocket. A handler that answers at once is corked anyway.
+    this.#res.upgrade(data, key, protocol ?? '', '', context)
   }
 
   readBody(maxBody: number, contentLength: string | undefined, done: (body: Uint8Array) => void): void {
