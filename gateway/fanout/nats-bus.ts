@@ -58,6 +58,8 @@ const SOFT_LIMIT = 16 * 1024 * 1024
 const HARD_LIMIT = 64 * 1024 * 1024
 /** Pause between attempts at the first connection, in ms. */
 const FIRST_RETRY_MS = 500
+/** Longest that {@link Bus.close} waits for NATS, in ms. */
+const CLOSE_MS = 1000
 const NO_FILTERS: readonly string[] = []
 const NOTHING = new Uint8Array(0)
 
@@ -158,11 +160,23 @@ class SubjectBus implements NatsBus {
     this.#closed = true
     this.#retry()
     this.#groups?.close()
-    this.#retained?.disconnected()
     const nc = this.#nc
     if (nc === undefined) return
-    if (this.#up) await nc.flush().catch(() => {})
+    if (this.#up) await this.#settle(nc)
+    this.#retained?.disconnected()
     await nc.close()
+  }
+
+  /** Lets what is under way arrive, for a limited time. */
+  async #settle(nc: NatsConnection): Promise<void> {
+    const done = Promise.all([this.#retained?.close(), nc.flush().catch(() => {})])
+    await new Promise<void>((resolve) => {
+      const cancel = this.#options.clock.after(CLOSE_MS, resolve)
+      void done.finally(() => {
+        cancel()
+        resolve()
+      })
+    })
   }
 
   async #connect(): Promise<void> {

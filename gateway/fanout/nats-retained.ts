@@ -5,7 +5,7 @@
  */
 
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
-import type { NatsConnection } from '@nats-io/transport-node'
+import type { NatsConnection, QueuedIterator } from '@nats-io/transport-node'
 import type { Clock, Message } from '../ports.js'
 import type { BusHandlers } from './bus.js'
 import type { FanoutCounters } from './counters.js'
@@ -39,6 +39,9 @@ export class NatsRetained {
   readonly #dirty = new Map<string, Dirty>()
   #kv: KV | undefined
   #watch: { stop(): void } | undefined
+  #opening: Promise<QueuedIterator<KvWatchEntry> | undefined> = Promise.resolve(undefined)
+  /** The failure that was logged last: once, not with every attempt. */
+  #said: string | undefined
   #inFlight = 0
   /** Rises with every connection: what an older one still does is void. */
   #era = 0
@@ -62,7 +65,18 @@ export class NatsRetained {
 
   connected(nc: NatsConnection): void {
     this.disconnected()
-    void this.#open(nc, ++this.#era)
+    const era = ++this.#era
+    this.#opening = this.#open(nc, era)
+    void this.#opening.then((watch) => this.#live(nc, watch, era))
+  }
+
+  /**
+   * To be called before the connection is closed: the client leaves a timer behind, and the process alive, when its
+   * connection ends while it opens a watch.
+   */
+  async close(): Promise<void> {
+    this.disconnected()
+    await this.#opening
   }
 
   disconnected(): void {
@@ -74,26 +88,38 @@ export class NatsRetained {
     this.#reason = 'NATS is away'
   }
 
-  /** Opens or creates the bucket; tries again while JetStream has no leader, or is not enabled. */
-  async #open(nc: NatsConnection, era: number): Promise<void> {
+  /** Opens or creates the bucket and watches it; undefined when that failed or is not wanted any more. */
+  async #open(nc: NatsConnection, era: number): Promise<QueuedIterator<KvWatchEntry> | undefined> {
     try {
       const kv = await new Kvm(nc).create(this.#port.bucket, { history: 1, timeout: PUT_TIMEOUT_MS })
-      const watch = await kv.watch()
-      if (era !== this.#era) {
-        watch.stop()
-        return
+      const watch = era === this.#era ? await kv.watch() : undefined
+      if (era === this.#era) {
+        this.#kv = kv
+        this.#watch = watch
+        return watch
       }
-      this.#kv = kv
-      this.#watch = watch
-      await this.#follow(watch, era)
+      watch?.stop()
     } catch (error) {
-      if (era !== this.#era) return
-      const reason = `no bucket for retained messages: ${error instanceof Error ? error.message : String(error)}`
-      if (this.#reason !== reason) this.#port.log.warn({ bucket: this.#port.bucket }, reason)
-      this.#reason = reason
+      if (era === this.#era) this.#failed(error)
+    }
+    return undefined
+  }
+
+  /** Follows the watch to its end, then tries again: JetStream may have no leader now, or not be enabled yet. */
+  async #live(nc: NatsConnection, watch: QueuedIterator<KvWatchEntry> | undefined, era: number): Promise<void> {
+    try {
+      if (watch !== undefined) await this.#follow(watch, era)
+    } catch (error) {
+      if (era === this.#era) this.#failed(error)
     }
     if (era !== this.#era) return
     this.#cancel = this.#port.clock.after(RETRY_MS, () => this.connected(nc))
+  }
+
+  #failed(error: unknown): void {
+    const reason = `no bucket for retained messages: ${error instanceof Error ? error.message : String(error)}`
+    if (this.#said !== reason) this.#port.log.warn({ bucket: this.#port.bucket }, reason)
+    this.#reason = this.#said = reason
   }
 
   /** Takes what the bucket holds and what is put into it, until the watch ends. */
