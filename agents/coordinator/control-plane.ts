@@ -5,19 +5,18 @@
 
 import type {
   FromCoordinator,
-  GatewayHeartbeat,
   LinkReport,
   MoveReport,
   RegisterGateway,
   RegisterWorker,
   ToCoordinator,
 } from '../../proto/control.js'
-import { EMPTY_TABLE, type Pool, type RoutingTable } from '../../proto/table.js'
+import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
 import type { Clock, Log } from './clock.js'
-import { DrainWatch } from './drain-watch.js'
 import { EventHub } from './event-hub.js'
 import type { Feed } from './feed.js'
 import { Fleet, type Intents } from './fleet.js'
+import { Housekeeping } from './housekeeping.js'
 import { LoadBook } from './load-book.js'
 import type { MembershipTimes, Transition } from './membership.js'
 import { BudgetSplitter } from './move-budget.js'
@@ -25,7 +24,6 @@ import { Moves } from './moves.js'
 import { Outliers } from './outliers.js'
 import { Publisher } from './publisher.js'
 import { Queries } from './queries.js'
-import { Rebalancer } from './rebalancer.js'
 import { buildTable, type RouteSpec } from './table-builder.js'
 
 /** Registered members heartbeat at this interval. */
@@ -33,6 +31,8 @@ export const HEARTBEAT_MS = 500
 /** Facts are looked at this often; closed connections and link reports are looked at when they come. */
 const TICK_MS = 100
 
+/** How long a coordinator without memory lets a fleet with a newer table register before it sends one of its own. */
+const RELEARN_MS = 3000
 /** A tick that is later than this was held up: by load, or by a stopped process. */
 const STALL_MS = 100
 
@@ -83,21 +83,16 @@ export class ControlPlane {
   readonly #options: ControlPlaneOptions
   readonly #clock: Clock
   readonly #queries: Queries
-  readonly #rebalancer = new Rebalancer()
+  readonly #house: Housekeeping
   readonly #outliers = new Outliers()
-  readonly #drains = new DrainWatch()
   readonly #workers = new Map<string, Peer>()
   readonly #gateways = new Map<string, GatewayPeer>()
-  /** Pools that the rebalancer changed, for the next build. */
-  #rebalanced: Pool[] = []
   #spec: RouteSpec
   #cause = 'start'
   #cancelTick: (() => void) | undefined
   #tickDue = Number.POSITIVE_INFINITY
   /** Gateways that registered here before: a version that they name is one of ours. */
   readonly #met = new Set<string>()
-  #sentLoads = ''
-  #seenLoads = -1
 
   constructor(options: ControlPlaneOptions) {
     const { clock, log } = options
@@ -105,6 +100,7 @@ export class ControlPlane {
     this.#clock = clock
     this.#spec = options.spec
     this.fleet = new Fleet(options.intents, options.times)
+    this.#house = new Housekeeping(this.fleet, this.loads)
     this.events = new EventHub(() => clock.wall())
     this.#queries = new Queries(clock)
     this.budget = new BudgetSplitter((gateway, message) => this.#gateways.get(gateway)?.peer.send(message))
@@ -141,11 +137,9 @@ export class ControlPlane {
 
   /** The table that these routes would lead to now. Changes nothing. */
   preview(spec: RouteSpec, previous: RoutingTable = this.table): RoutingTable {
-    const pools = new Map(previous.pools)
-    for (const pool of this.#rebalanced) if (pools.has(pool.name)) pools.set(pool.name, pool)
     const workers = this.fleet.workerEntries(this.#outliers.ejected)
     const load = (pool: string): Uint32Array | undefined => this.loads.slotLoad(pool)
-    return buildTable({ ...previous, pools }, spec, workers, this.fleet.gatewayEntries(), load)
+    return buildTable(this.#house.evened(previous), spec, workers, this.fleet.gatewayEntries(), load)
   }
 
   /** Puts other routes in force, at once. @returns the table that carries them */
@@ -230,6 +224,7 @@ export class ControlPlane {
     const feed = this.publisher.attach(id, tableVersion, (message) => peer.send(message))
     const gateway = { peer, feed, heardAt: 0 }
     this.#gateways.set(id, gateway)
+    this.#house.forgetNews()
     this.budget.share(this.connectedGateways)
     if (this.fleet.intents.drainingGateways.has(id)) peer.send({ t: 'drain_gateway', draining: true, windowMs: 0 })
     this.#look()
@@ -303,10 +298,14 @@ export class ControlPlane {
     const now = this.#clock.now()
     this.fleet.gatewayMembership.heard(id, now)
     this.fleet.workerMembership.witnessHeard(id, now)
-    if (message.t === 'gateway_heartbeat') this.#heartbeat(id, gateway, message, now)
-    else if (message.t === 'link_report') this.#linkReport(id, message, now)
-    else if (message.t === 'ack') this.#acked(id, gateway, message.version, now)
-    else if (message.t === 'nack') {
+    if (message.t === 'gateway_heartbeat') {
+      gateway.heardAt = now
+      this.loads.record(id, message)
+    } else if (message.t === 'link_report') this.#linkReport(id, message, now)
+    else if (message.t === 'ack') {
+      gateway.feed.acked(message.version, now)
+      this.events.emit('table_ack', { gateway: id, version: message.version })
+    } else if (message.t === 'nack') {
       gateway.feed.nacked(message, this.#clock.wall())
       const { version, code, message: reason } = message
       this.#options.log.warn({ gateway: id, version, code, reason }, 'a gateway refused a routing table')
@@ -314,19 +313,9 @@ export class ControlPlane {
     } else if (message.t === 'answer') this.#queries.answered(id, message.id, message.body)
     else if (message.t === 'move_report') this.#moveReport(id, message)
     else if (message.t === 'drain') {
-      this.fleet.intents.drainingGateways.add(id)
+      this.fleet.gatewayLeaves(id)
       this.intentsChanged(`gateway ${id} asked to be drained`)
     }
-  }
-
-  #heartbeat(id: string, gateway: GatewayPeer, message: GatewayHeartbeat, now: number): void {
-    gateway.heardAt = now
-    this.loads.record(id, message)
-  }
-
-  #acked(id: string, gateway: GatewayPeer, version: number, now: number): void {
-    gateway.feed.acked(version, now)
-    this.events.emit('table_ack', { gateway: id, version })
   }
 
   #linkReport(gateway: string, report: LinkReport, now: number): void {
@@ -347,9 +336,7 @@ export class ControlPlane {
     this.#tickDue = this.#clock.now() + TICK_MS
     this.#cancelTick = this.#clock.after(TICK_MS, () => {
       this.#look()
-      this.#balance()
-      this.#tellDrained()
-      this.#tellLoads()
+      this.#keepHouse()
       this.#tickLater()
     })
   }
@@ -386,50 +373,26 @@ export class ControlPlane {
     // Whoever is gone may still be connected, stopped or cut off; it may come back.
   }
 
-  #balance(): void {
-    if (this.loads.revision === this.#seenLoads || this.publisher.held) return
-    this.#seenLoads = this.loads.revision
-    const pools = this.#rebalancer.due(this.table, (pool) => this.loads.slotLoad(pool), this.#clock.now())
-    if (pools.length === 0) return
-    this.#rebalanced = pools
-    this.#cause = `sessions of pool ${pools.map(({ name }) => name).join(', ')} were uneven`
-    this.publisher.changed()
-  }
-
-  #tellDrained(): void {
-    const gateways = [...this.#gateways.values()]
-    const draining = [...this.fleet.workers.values()]
-      .filter((worker) => this.fleet.isDraining(worker))
-      .map(({ id }) => id)
-    for (const id of this.#drains.finished(draining, this.table, gateways, this.loads)) {
+  /** What follows from the heartbeats since the last tick. */
+  #keepHouse(): void {
+    const pools = this.publisher.held ? [] : this.#house.balance(this.table, this.#clock.now())
+    if (pools.length > 0) {
+      this.#cause = `sessions of pool ${pools.map(({ name }) => name).join(', ')} were uneven`
+      this.publisher.changed()
+    }
+    for (const id of this.#house.drained(this.table, [...this.#gateways.values()])) {
       this.#workers.get(id)?.send({ t: 'drained', id })
       this.events.emit('worker_drained', { worker: id })
     }
-  }
-
-  /** Gateways answer `nearest` themselves; for that they know how full the others are. */
-  #tellLoads(): void {
-    const gateways: Record<string, number> = {}
-    for (const id of this.fleet.gateways.keys()) gateways[id] = this.loads.sessionsOf(id)
-    const text = JSON.stringify(gateways)
-    if (text === this.#sentLoads) return
-    this.#sentLoads = text
-    for (const { peer } of this.#gateways.values()) peer.send({ t: 'fleet_load', gateways })
+    const news = this.#house.news()
+    if (news !== undefined) for (const { peer } of this.#gateways.values()) peer.send(news)
   }
 
   #published(table: RoutingTable, previous: RoutingTable): void {
-    const now = this.#clock.now()
     this.moves.cause(table.version, this.#cause)
-    for (const pool of table.pools.values()) {
-      if (previous.pools.get(pool.name)?.slots !== pool.slots) this.#rebalancer.touched(pool.name, now)
-    }
-    this.#rebalanced = []
-    this.#drains.published(table)
+    this.#house.published(table, previous, this.#clock.now())
     this.#options.log.info({ version: table.version, cause: this.#cause }, 'new routing table')
     this.events.emit('table', { version: table.version, cause: this.#cause, workers: table.workers.size })
     this.#options.onTable(table)
   }
 }
-
-/** How long a coordinator without memory lets a fleet with a newer table register before it sends one of its own. */
-const RELEARN_MS = 3000

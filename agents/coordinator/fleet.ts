@@ -23,6 +23,8 @@ export interface WorkerRecord {
 export interface GatewayRecord extends Omit<GatewayEntry, 'state'> {
   readonly pid: number
   readonly incarnation: string
+  /** It asked to be drained; ends with its process. */
+  readonly leaving: boolean
 }
 
 /** What people decided about workers and gateways by id; it outlives their processes. */
@@ -62,7 +64,8 @@ export class Fleet {
       this.workerMembership.restore(entry.id, now)
     }
     for (const entry of table.gateways.values()) {
-      this.#gateways.set(entry.id, { ...entry, pid: 0, incarnation: '' })
+      const leaving = entry.state === 'draining' && !this.intents.drainingGateways.has(entry.id)
+      this.#gateways.set(entry.id, { ...entry, pid: 0, incarnation: '', leaving })
       this.gatewayMembership.restore(entry.id, now)
     }
   }
@@ -88,9 +91,11 @@ export class Fleet {
 
   registerGateway(registration: RegisterGateway, now: number): void {
     const { id, region, location, http, ws, mqtt, capacity, pid, incarnation } = registration
-    const restarted = this.#gateways.get(id)?.incarnation !== incarnation
+    const known = this.#gateways.get(id)
+    const restarted = known?.incarnation !== incarnation
+    const leaving = !restarted && known.leaving
     const place = location === undefined ? {} : { location }
-    this.#gateways.set(id, { id, region, ...place, http, ws, mqtt, capacity, pid, incarnation })
+    this.#gateways.set(id, { id, region, ...place, http, ws, mqtt, capacity, pid, incarnation, leaving })
     this.gatewayMembership.register(id, restarted, now)
     // It tells anew what its links do.
     this.workerMembership.forgetWitness(id)
@@ -127,6 +132,17 @@ export class Fleet {
     return worker.leaving || this.intents.drainingWorkers.has(worker.id)
   }
 
+  /** By people, or because it asked for it. */
+  isGatewayDraining(id: string): boolean {
+    return this.intents.drainingGateways.has(id) || this.#gateways.get(id)?.leaving === true
+  }
+
+  /** A gateway asks its devices to go before it ends itself. */
+  gatewayLeaves(id: string): void {
+    const gateway = this.#gateways.get(id)
+    if (gateway !== undefined) this.#gateways.set(id, { ...gateway, leaving: true })
+  }
+
   /** Workers that belong into the table now. */
   workerEntries(ejected: ReadonlySet<string>): WorkerEntry[] {
     const entries: WorkerEntry[] = []
@@ -142,9 +158,9 @@ export class Fleet {
   /** Gateways that belong into the table now. */
   gatewayEntries(): GatewayEntry[] {
     const entries: GatewayEntry[] = []
-    for (const { pid, incarnation, ...gateway } of this.#gateways.values()) {
+    for (const { pid, incarnation, leaving, ...gateway } of this.#gateways.values()) {
       if (!isIn(this.gatewayMembership, gateway.id)) continue
-      entries.push({ ...gateway, state: this.intents.drainingGateways.has(gateway.id) ? 'draining' : 'up' })
+      entries.push({ ...gateway, state: this.isGatewayDraining(gateway.id) ? 'draining' : 'up' })
     }
     return entries
   }

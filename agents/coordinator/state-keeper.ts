@@ -34,11 +34,10 @@ export class StateKeeper {
     await this.#store?.save()
   }
 
-  /** Writes what is not written yet. */
+  /** Writes once more, behind any write that is under way: after it nothing touches the directory. */
   async close(): Promise<void> {
-    const pending = this.#cancelTimer !== undefined
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
-    if (pending) await this.save()
+    await this.save()
   }
 }

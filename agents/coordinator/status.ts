@@ -67,7 +67,7 @@ function gatewayStatus(plane: ControlPlane, id: string, now: number): GatewaySta
   const feed = plane.publisher.feeds.get(id)
   const heartbeat = plane.loads.heartbeatOf(id)
   const membership = plane.fleet.gatewayMembership.stateOf(id) ?? 'gone'
-  const draining = plane.fleet.intents.drainingGateways.has(id)
+  const draining = plane.fleet.isGatewayDraining(id)
   return {
     id,
     region: gateway?.region ?? '',

@@ -268,6 +268,36 @@ t.test('draining a gateway tells it and shows in the table and in nearest', asyn
   t.match(await g1.message('drain_gateway', ({ draining }) => !draining), { draining: false })
 })
 
+t.test('a gateway that asks to be drained is, until another process takes its id', async (t) => {
+  const { gateway } = await start(t)
+  const [g1, g2] = [gateway('g1'), gateway('g2')]
+  await g2.tableWhere(({ gateways }) => gateways.size === 2)
+  g1.send({ t: 'drain', id: 'g1' })
+  await g2.tableWhere(({ gateways }) => gateways.get('g1')?.state === 'draining')
+  g1.close()
+  await g2.tableWhere(({ gateways }) => !gateways.has('g1'))
+  gateway('g1')
+  await g2.tableWhere(({ gateways }) => gateways.get('g1')?.state === 'up')
+})
+
+t.test('a gateway that does not read costs one table, and gets the sum of all changes when it does', async (t) => {
+  const { gateway, worker } = await start(t)
+  const [slow, g2] = [gateway('slow'), gateway('g2')]
+  await slow.tableWhere(({ gateways }) => gateways.size === 2)
+  slow.socket.pause()
+  const ids = Array.from({ length: 12 }, (_, i) => `w${String(i).padStart(2, '0')}`)
+  const before = slow.received.length
+  for (const id of ids) {
+    worker(id)
+    await g2.tableWhere(({ workers }) => workers.has(id))
+  }
+  slow.socket.resume()
+  await slow.tableWith(...ids)
+  const tables = slow.received.slice(before).filter(({ t }) => t === 'snapshot' || t === 'delta')
+  t.equal(tables.length, 2, 'the one that was on its way, and one more')
+  t.strictSame(slow.table.pools, g2.table.pools)
+})
+
 t.test('a session is found on whichever gateway holds it', async (t) => {
   const { get, gateway } = await start(t)
   const [g1, g2] = [gateway('g1'), gateway('g2')]
