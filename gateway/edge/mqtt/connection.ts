@@ -1,55 +1,43 @@
 /** One client's connection: its packets in, its packets out, and how it ends. */
 
-import { type ErrorCode, SluiceError } from '../../../proto/errors.js'
+import type { ErrorCode } from '../../../proto/errors.js'
 import { FrameType, type FrameView } from '../../../proto/frame.js'
-import { type ConnectPacket, ConnectRefused, readConnect } from '../../../proto/mqtt/connect.js'
-import {
-  Ack,
-  checkPing,
-  readAck,
-  readAuth,
-  readDisconnect,
-  readSubscribe,
-  readUnsubscribe,
-} from '../../../proto/mqtt/decode.js'
-import { encodeAuth, encodeConnack, encodeDisconnect, PINGRESP } from '../../../proto/mqtt/encode.js'
+import { ConnectRefused, readConnect } from '../../../proto/mqtt/connect.js'
+import { type ReasonPacket, readAuth } from '../../../proto/mqtt/decode.js'
+import { encodeConnack, encodeDisconnect } from '../../../proto/mqtt/encode.js'
 import type { Version } from '../../../proto/mqtt/packet.js'
-import { MqttError, malformed, PacketType, protocolError, type Qos, Reason } from '../../../proto/mqtt/packet.js'
+import { MqttError, PacketType, protocolError, type Qos, Reason } from '../../../proto/mqtt/packet.js'
 import { NO_PROPERTIES, type Properties } from '../../../proto/mqtt/properties.js'
 import { PacketReader, type PacketSink, type PublishView } from '../../../proto/mqtt/reader.js'
 import type { DevicePort, DeviceSession, Message } from '../../ports.js'
 import type { Access } from './access.js'
 import { deliverAnswer } from './answer.js'
-import type { Verdict } from './authentication.js'
-import { connackProperties, legacyCode, negotiate, type Terms } from './connect-terms.js'
+import type { Terms } from './connect-terms.js'
 import type { EdgeContext } from './context.js'
+import { type Client, dispatch } from './dispatch.js'
 import { Downlink } from './downlink.js'
-import { endReason, refusalReason } from './end-reasons.js'
-import { Handshake, type HandshakeOwner } from './handshake.js'
+import { endReason } from './end-reasons.js'
+import { Entrance, type EntranceOwner, type Entry } from './entrance.js'
 import { DeviceMessage, messageProperties } from './message.js'
 import { OutBatch } from './out-batch.js'
 import type { Outlet } from './outlet.js'
 import { endOf, type MqttSession } from './session.js'
-import { subscribe, unsubscribe } from './subscribing.js'
 import type { ByteTransport } from './transport.js'
-import { releaseReceived, Uplink, type UplinkOwner } from './uplink.js'
+import { Uplink } from './uplink.js'
 
 /** Milliseconds until a packet is offered again that an overloaded worker could not take. */
 const STALL_MS = 5
 
-const ack = new Ack()
-
-type Accepted = Extract<Verdict, { accepted: true }>
 type State = 'connecting' | 'active' | 'closed'
 
-export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, HandshakeOwner {
+export class Connection implements PacketSink, DevicePort, Outlet, Client, EntranceOwner {
   readonly context: EdgeContext
   readonly batch: OutBatch
   readonly #transport: ByteTransport
   readonly #reader: PacketReader
   #state: State = 'connecting'
   #terms: Terms | undefined
-  #handshake: Handshake | undefined
+  #entrance: Entrance | undefined
   session!: MqttSession
   upstream!: DeviceSession
   access!: Access
@@ -135,7 +123,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
   #failed(error: unknown): void {
     const { counters, log } = this.context
     if (error instanceof ConnectRefused) {
-      this.#refuse(error.version, error.code, error.message)
+      this.refuse(error.version, error.code, error.message)
       return
     }
     if (!(error instanceof MqttError)) {
@@ -149,7 +137,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
       'a client broke the protocol',
     )
     if (this.#state === 'connecting' && this.version === 5 && !error.silent) {
-      this.#refuse(5, error.reason, error.message)
+      this.refuse(5, error.reason, error.message)
       return
     }
     this.#close(error.silent ? undefined : error.reason)
@@ -166,70 +154,31 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
 
   packet(type: number, flags: number, bytes: Buffer, start: number, end: number): boolean {
     if (this.#state === 'closed') return true
-    if (this.#state === 'active') this.#dispatch(type, flags, bytes, start, end)
-    else if (type === PacketType.CONNECT && this.#terms === undefined)
-      this.#connect(readConnect(flags, bytes, start, end))
-    else if (type === PacketType.AUTH && this.#handshake !== undefined) {
-      this.#handshake.auth(readAuth(flags, bytes, start, end), false)
+    if (this.#state === 'active') dispatch(this, type, flags, bytes, start, end)
+    else if (type === PacketType.CONNECT && this.#entrance === undefined) {
+      const packet = readConnect(flags, bytes, start, end)
+      this.#reader.version = packet.version
+      this.#entrance = new Entrance(this, packet)
+      this.#entrance.begin(packet)
+    } else if (type === PacketType.AUTH && this.#entrance !== undefined) {
+      this.#entrance.auth(readAuth(flags, bytes, start, end), false)
     } else throw protocolError('a packet before the connection was accepted')
     return !this.#waiting
   }
 
-  #dispatch(type: number, flags: number, bytes: Buffer, start: number, end: number): void {
-    const { version } = this
-    switch (type) {
-      case PacketType.PUBACK:
-      case PacketType.PUBREC:
-      case PacketType.PUBREL:
-      case PacketType.PUBCOMP:
-        readAck(ack, version, type, flags, bytes, start, end)
-        this.#acknowledgement(type)
-        return
-      case PacketType.SUBSCRIBE:
-        subscribe(this, readSubscribe(version, flags, bytes, start, end), () => this.#state === 'active')
-        return
-      case PacketType.UNSUBSCRIBE:
-        unsubscribe(this, readUnsubscribe(version, flags, bytes, start, end))
-        return
-      case PacketType.PINGREQ:
-        checkPing(version, flags, start, end)
-        this.batch.append(PINGRESP)
-        return
-      case PacketType.DISCONNECT:
-        this.#disconnect(flags, bytes, start, end)
-        return
-      case PacketType.AUTH:
-        // [MQTT-4.12.0-6]
-        if (this.#handshake?.method === undefined) throw protocolError('AUTH without an authentication method')
-        this.#handshake.auth(readAuth(flags, bytes, start, end), true)
-        return
-      case PacketType.CONNECT:
-        // [MQTT-3.1.0-2]
-        throw protocolError('a second CONNECT')
-      default:
-        if (type !== PacketType.RESERVED && flags !== 0) throw malformed('reserved flags are set')
-        throw protocolError('this packet is not for a client to send')
-    }
+  get alive(): boolean {
+    return this.#state === 'active'
   }
 
-  #acknowledgement(type: number): void {
-    const { session } = this
-    const { packetId, reason } = ack
-    if (type === PacketType.PUBREL) {
-      releaseReceived(this, packetId)
-      return
-    }
-    const fault =
-      type === PacketType.PUBACK
-        ? session.puback(packetId)
-        : type === PacketType.PUBREC
-          ? session.pubrec(packetId, reason)
-          : session.pubcomp(packetId)
-    if (fault !== 0) throw new MqttError(fault, 'an acknowledgement of the wrong kind')
+  get mayAuthenticate(): boolean {
+    return this.#entrance?.method !== undefined
   }
 
-  #disconnect(flags: number, bytes: Buffer, start: number, end: number): void {
-    const { reason, properties } = readDisconnect(this.version, flags, bytes, start, end)
+  authenticate(packet: ReasonPacket): void {
+    this.#entrance?.auth(packet, true)
+  }
+
+  disconnected({ reason, properties }: ReasonPacket): void {
     const { sessionExpiry } = properties
     if (sessionExpiry !== undefined) {
       // [MQTT-3.14.2-2]
@@ -237,19 +186,14 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
       this.session.expiry = Math.min(sessionExpiry, this.context.options.maxSessionExpiry)
     }
     // [MQTT-3.14.4-3]
-    if (reason !== Reason.DISCONNECT_WITH_WILL && this.#terms !== undefined && reason === 0)
-      this.#terms.will = undefined
+    if (reason === Reason.SUCCESS && this.#terms !== undefined) this.#terms.will = undefined
     this.#close(undefined)
   }
 
   // ---- connecting
 
-  #connect(packet: ConnectPacket): void {
-    this.#reader.version = packet.version
-    const terms = negotiate(packet, this.context)
-    this.#terms = terms
-    this.#handshake = new Handshake(this, packet, terms.clientId, this.#transport.remoteAddress)
-    this.#handshake.start(packet.properties.authData)
+  get remoteAddress(): string {
+    return this.#transport.remoteAddress
   }
 
   wait<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
@@ -267,104 +211,39 @@ export class Connection implements PacketSink, DevicePort, Outlet, UplinkOwner, 
     })
   }
 
-  verdict(verdict: Verdict, data: Uint8Array | undefined): void {
-    const { version } = this
-    if (!verdict.accepted) {
-      if (this.#state === 'active') this.#close(verdict.reason)
-      else this.#refuse(version as 3, version === 5 ? verdict.reason : legacyCode(verdict.reason), verdict.message)
-      return
-    }
-    if (this.#state !== 'active') {
-      this.#admit(verdict, data)
-      return
-    }
-    // The end of a re-authentication.
-    if (verdict.access !== undefined) this.#useAccess(verdict.access)
-    const authMethod = this.#handshake?.method as string
-    this.batch.append(encodeAuth(Reason.SUCCESS, data === undefined ? { authMethod } : { authMethod, authData: data }))
-  }
-
-  /** The gateway's own say: it may be full, or another gateway has the device and lets go of it first. */
-  #admit(verdict: Accepted, data: Uint8Array | undefined): void {
-    const { clientId: device, attributes, clean } = this.#terms as Terms
-    let answer: void | Promise<void>
-    try {
-      answer = this.context.admit?.({ device, attributes, clean })
-    } catch (error) {
-      this.#unavailable(error)
-      return
-    }
-    if (answer === undefined) this.#accept(verdict, data)
-    else {
-      const settled = answer.then(
-        () => undefined,
-        (error: unknown) => error ?? new SluiceError('unavailable'),
-      )
-      this.wait(settled, (error) => (error === undefined ? this.#accept(verdict, data) : this.#unavailable(error)))
-    }
-  }
-
-  #accept(verdict: Accepted, data: Uint8Array | undefined): void {
-    const { context, version } = this
-    const terms = this.#terms as Terms
-    const { clientId: device, clean } = terms
-    const method = this.#handshake?.method
-    const properties = version === 5 ? connackProperties(terms, context, method, data) : NO_PROPERTIES
-    const old = context.find(device)
-    const present = old !== undefined && !clean
-    const connack = encodeConnack(version, present, Reason.SUCCESS, properties)
-    // [MQTT-3.1.2-24]: a client that cannot take the answer cannot be served.
-    if (connack.length > terms.maxPacket) {
-      this.#close(undefined)
-      return
-    }
-    old?.outlet?.takenOver(clean)
-    const attributes =
-      verdict.attributes === undefined ? terms.attributes : { ...terms.attributes, ...verdict.attributes }
-    try {
-      this.upstream = context.host.open({ device, protocol: 'mqtt', attributes, continue: !clean }, this)
-    } catch (error) {
-      this.#unavailable(error)
-      return
-    }
-    const kept = context.find(device)
-    this.session = kept !== undefined && !clean ? kept : context.create(device)
-    this.#activate(terms, verdict.access ?? context.accessOf(device), connack)
-  }
-
-  #activate(terms: Terms, access: Access, connack: Buffer): void {
-    const { session, context } = this
-    this.#useAccess(access)
+  entered({ terms, session, upstream, access, connack }: Entry): void {
+    const { context } = this
+    this.#terms = terms
+    this.session = session
+    this.upstream = upstream
+    this.useAccess(access)
     this.#downlink = new Downlink(terms, this.batch, context)
     this.#state = 'active'
     this.#patience = Math.ceil(terms.keepAlive * 1.5 * context.ticksPerSecond)
     session.expiry = terms.expiry
     session.will = undefined
-    session.useUpstream(this.upstream.id, this.upstream.uplinkAcked)
-    if (this.#handshake?.method === undefined) this.#handshake = undefined
+    session.useUpstream(upstream.id, upstream.uplinkAcked)
+    if (this.#entrance?.method === undefined) this.#entrance = undefined
     this.batch.append(connack)
     session.attach(this)
     if (session.lasting) context.journal?.changed(session)
-    this.upstream.replay(session.lastSeq)
+    upstream.replay(session.lastSeq)
   }
 
-  #useAccess(access: Access): void {
+  useAccess(access: Access): void {
     this.access = access
     this.session.receives = access.receives
   }
 
-  #unavailable(error: unknown): void {
-    const code = error instanceof SluiceError ? error.code : 'internal'
-    if (code === 'internal') this.context.log.warn({ error: String(error) }, 'a session could not be opened')
-    const reason = refusalReason(code)
-    this.#refuse(this.version as 3, this.version === 5 ? reason : legacyCode(reason), String(error))
-  }
-
-  #refuse(version: 3 | 4 | 5, code: number, message: string): void {
+  refuse(version: 3 | 4 | 5, code: number, message: string): void {
     this.context.counters.refused++
     this.context.log.debug({ code, message, from: this.#transport.remoteAddress }, 'a connection was refused')
     this.batch.append(encodeConnack(version, false, code))
     this.#close(undefined)
+  }
+
+  leave(reason: number | undefined): void {
+    this.#close(reason)
   }
 
   // ---- the session's side

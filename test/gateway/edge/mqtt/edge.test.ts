@@ -155,7 +155,8 @@ t.test("a worker's answers go to the response topic, else to TOPIC/reply, and on
 t.test('a client id that connects again takes over', async (t) => {
   const bench = await startBench()
   const old = await bench.client({ clientId: 'same' })
-  const next = await bench.client({ clientId: 'same' })
+  const next = await bench.client({ clientId: 'same', clean: false })
+  t.equal(next.connack?.sessionPresent, false, 'a session without expiry ended with its connection')
   t.equal(await old.ended(), Reason.SESSION_TAKEN_OVER)
   await next.nothing()
   bench.host.of('same').port?.end('taken_over', 'over WebSocket')
