@@ -9,12 +9,15 @@ import { join } from 'node:path'
 import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, SessionView } from '../proto/control.js'
 import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
+import { nearestGateways } from '../proto/nearest.js'
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
 import { isTopicName } from '../proto/topic.js'
 import { type Arrival, Claims } from './claims.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
+import { startDeparture } from './departure.js'
+import type { Verdict } from './edge/mqtt/authentication.js'
 import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createMqttEndpoint } from './edge/mqtt/websocket.js'
 import { createHttpServer } from './edge/server/create-server.js'
@@ -40,6 +43,11 @@ export interface GatewayUrls {
   readonly ws: string
   readonly mqtt: string
 }
+
+const ACCEPTED: Verdict = { accepted: true }
+const MQTT_ARRIVAL = { protocol: 'mqtt', attributes: {}, resume: undefined } as const
+/** MQTT 5 reason code: Use another server. */
+const USE_ANOTHER_SERVER = 0x9c
 
 /** Pools without slots are looked at this often, in heartbeats. */
 const EVEN_OUT_BEATS = 4
@@ -69,6 +77,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   #load: FleetLoad['gateways'] = {}
   #settling: (() => void) | undefined
   #draining = false
+  /** Stops sending devices away. */
+  #departure: (() => void) | undefined
   #meshed = false
   #beats = 0
   #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
@@ -114,7 +124,12 @@ export class Gateway implements FeedEvents, LinkEvents {
       native: createEdgeRooms(server),
     })
     const edge = { host: this.#sessions, fanout: this.#fanout, clock, log }
-    this.#mqtt = createMqttEdge({ ...edge, newId: options.newId, options: options.mqtt ?? {} })
+    this.#mqtt = createMqttEdge({
+      ...edge,
+      newId: options.newId,
+      authenticate: ({ clientId }) => this.#admitMqtt(clientId),
+      options: options.mqtt ?? {},
+    })
     this.#webSocket = createWebSocketEdge({
       ...edge,
       gatewayId: id,
@@ -158,6 +173,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   async close(): Promise<void> {
     this.#server.stopListening()
     this.#settling?.()
+    this.#departure?.()
     this.#feed?.close()
     this.#sessions.close()
     await this.#mqtt.close()
@@ -226,8 +242,10 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#load = load.gateways
   }
 
-  drain(order: DrainGateway): void {
-    this.#draining = order.draining
+  drain({ draining, windowMs }: DrainGateway): void {
+    this.#draining = draining
+    this.#departure?.()
+    this.#departure = draining ? this.#sendAway(windowMs) : undefined
   }
 
   budget({ perSecond, inFlight, paused }: MoveBudget): void {
@@ -266,6 +284,32 @@ export class Gateway implements FeedEvents, LinkEvents {
     // Only at first: a gateway that dies later must not make the others unready.
     this.#meshed ||= this.#bus.ready
     return this.#meshed ? undefined : 'not connected to every other gateway yet'
+  }
+
+  /** Asks the devices to go to the next nearest gateway, spread over the window. */
+  #sendAway(windowMs: number): () => void {
+    const here = this.#table.gateways.get(this.id)
+    const query = {
+      limit: 1,
+      except: this.id,
+      ...(here?.location && { at: here.location }),
+      region: this.#options.region,
+    }
+    const [next] = nearestGateways(this.#table.gateways.values(), query, (id) => this.#load[id] ?? 0)
+    return startDeparture({
+      sessions: this.#sessions,
+      clock: this.#clock,
+      windowMs,
+      next: next?.state === 'up' ? next : undefined,
+      random: this.#options.random,
+    })
+  }
+
+  /** MQTT clients are admitted like WebSocket devices; one without an id of its own has nothing to claim. */
+  #admitMqtt(device: string): Verdict | Promise<Verdict> {
+    if (this.#draining) return { accepted: false, reason: USE_ANOTHER_SERVER, message: 'this gateway is being drained' }
+    const claimed = device === '' ? undefined : this.#claims.claim({ ...MQTT_ARRIVAL, device })
+    return claimed === undefined ? ACCEPTED : claimed.then(() => ACCEPTED)
   }
 
   /** @throws SluiceError `draining` */

@@ -33,6 +33,7 @@ export function addGatewayApi(server: HttpServer, view: GatewayView): void {
       return json(400, new SluiceError('bad_request', problem, { path }))
     }
     const gateways = nearestGateways(view.table.gateways.values(), wanted, (id) => view.load[id] ?? 0)
-    return json(200, { version: view.table.version, gateways })
+    // Devices in browsers come from any origin.
+    return json(200, { version: view.table.version, gateways }, { 'access-control-allow-origin': '*' })
   })
 }

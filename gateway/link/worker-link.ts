@@ -80,6 +80,8 @@ export class WorkerLink implements WorkerPort {
   #closed = false
   #nextNumber = 1
   #flushing = false
+  /** What the worker said on binding 0 before it hung up. */
+  #farewell = ''
   /** The kernel did not take all of the last batch at once: only then the socket has to be asked what waits there. */
   #lagging = false
   #unanswered = 0
@@ -202,7 +204,7 @@ export class WorkerLink implements WorkerPort {
     const reader = new RecordReader((kind, number, bytes, start, end) => this.#record(kind, number, bytes, start, end))
     socket.on('data', (chunk) => this.#receive(socket, reader, chunk))
     socket.on('error', (error) => this.#lost(socket, error.message))
-    socket.on('close', () => this.#lost(socket, 'the worker closed the connection'))
+    socket.on('close', () => this.#lost(socket, this.#farewell || 'the worker closed the connection'))
     this.#timer(limits.dialMs, () => {
       if (!this.#up) this.#lost(socket, `no HELLO within ${limits.dialMs} ms`)
     })
@@ -233,6 +235,11 @@ export class WorkerLink implements WorkerPort {
     }
     if (kind === LinkKind.ACK) {
       this.#bindings.get(number)?.workerAcked(this, readAck(bytes, start, end))
+      return
+    }
+    if (kind === LinkKind.CLOSE && number === 0) {
+      const { code, message = '' } = readClose(bytes, start, end)
+      this.#farewell = `${code}: ${message}`
       return
     }
     if (!this.#up && kind !== LinkKind.HELLO) throw new SluiceError('bad_request', 'the worker did not say HELLO first')
@@ -329,7 +336,8 @@ export class WorkerLink implements WorkerPort {
     const lost = [...this.#bindings.values()]
     this.#bindings.clear()
     this.sessions = 0
-    if (wasUp) this.#owner.linkDown(this, hung, reason)
+    if (wasUp || this.#farewell !== '') this.#owner.linkDown(this, hung, reason)
+    this.#farewell = ''
     for (const binding of lost) {
       this.#owner.held(this, -1)
       binding.portLost(this, hung)
