@@ -8,7 +8,7 @@
  */
 
 import { packControl, unpackControl } from '../proto/control.js'
-import type { PeerBus } from './fanout/peer-bus.js'
+import type { FleetBus } from './fleet-bus.js'
 import type { Clock, OpenSession, Protocol } from './ports.js'
 import type { Binding } from './session/binding.js'
 import { type ExportedSession, UNKNOWN } from './session/session.js'
@@ -45,13 +45,13 @@ export interface Arrival {
 
 export class Claims {
   readonly #gateway: string
-  readonly #bus: Pick<PeerBus, 'ask'>
+  readonly #bus: Pick<FleetBus, 'ask'>
   readonly #sessions: SessionTable
   readonly #clock: Clock
   /** Devices that are being claimed here: of two gateways that claim one at once, the lower id goes first. */
   readonly #pending = new Map<string, number>()
 
-  constructor(gateway: string, bus: Pick<PeerBus, 'ask'>, sessions: SessionTable, clock: Clock) {
+  constructor(gateway: string, bus: Pick<FleetBus, 'ask'>, sessions: SessionTable, clock: Clock) {
     this.#gateway = gateway
     this.#bus = bus
     this.#sessions = sessions

@@ -28,6 +28,8 @@ export interface GatewayOptions {
   readonly coordinator?: string
   /** Folder for the last good table and MQTT sessions; nothing is kept when absent. */
   readonly data?: string
+  /** NATS servers for fan-out and claims across gateways; without them gateways dial each other. */
+  readonly nats?: string
   /** Shared secret of the fleet: control, links, peers. */
   readonly token?: string
   /** Which HTTP server to take. */

@@ -6,7 +6,7 @@
  */
 
 import { join } from 'node:path'
-import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, SessionView } from '../proto/control.js'
+import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query } from '../proto/control.js'
 import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
 import { nearestGateways } from '../proto/nearest.js'
@@ -25,16 +25,17 @@ import type { HttpServer } from './edge/server/server.js'
 import { CONNECT_PATH, createEdgeRooms, createWebSocketEdge, type WebSocketEdge } from './edge/websocket/edge.js'
 import { createFanoutCounters } from './fanout/counters.js'
 import { createFanout, type LocalFanout } from './fanout/fan-out.js'
-import { createPeerBus, type PeerBus } from './fanout/peer-bus.js'
+import { createFleetBus, type FleetBus } from './fleet-bus.js'
 import type { GatewayLog, GatewayOptions } from './gateway-options.js'
+import { type GatewayStore, openGatewayStore } from './gateway-store.js'
 import { addGatewayApi } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
-import { createPeerEndpoint } from './peer-endpoint.js'
 import type { Clock } from './ports.js'
 import { compileRoutes } from './route/router.js'
 import { countBindings } from './session/occupancy.js'
 import { SessionTable } from './session/session-table.js'
+import { viewSession } from './session-view.js'
 import { WorkerChooser } from './worker-chooser.js'
 
 /** Where a running gateway is reached. */
@@ -64,7 +65,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #links: LinkSet
   readonly #chooser: WorkerChooser
   readonly #sessions: SessionTable
-  readonly #bus: PeerBus
+  readonly #bus: FleetBus
+  readonly #store: GatewayStore | undefined
   readonly #claims: Claims
   readonly #fanout: LocalFanout
   readonly #server: HttpServer
@@ -83,7 +85,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   #beats = 0
   #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
 
-  private constructor(options: GatewayOptions, server: HttpServer) {
+  private constructor(options: GatewayOptions, server: HttpServer, store: GatewayStore | undefined) {
+    this.#store = store
     this.id = options.id
     this.#options = options
     this.#clock = options.clock
@@ -106,22 +109,15 @@ export class Gateway implements FeedEvents, LinkEvents {
       ...(options.resumeWindowMs === undefined ? {} : { resumeWindowMs: options.resumeWindowMs }),
     })
     const counters = createFanoutCounters()
-    this.#bus = createPeerBus({
-      id,
-      clock,
-      log,
-      random,
-      counters,
-      answer: (question) => this.#claims.answer(question),
-      ...(token === undefined ? {} : { token }),
-    })
+    this.#bus = createFleetBus(options, counters, (question) => this.#claims.answer(question))
     this.#claims = new Claims(id, this.#bus, this.#sessions, clock)
     this.#fanout = createFanout({
       clock,
       log,
-      bus: this.#bus,
+      bus: this.#bus.bus,
       counters,
       native: createEdgeRooms(server),
+      ...(store === undefined ? {} : { journal: store.retained }),
     })
     const edge = { host: this.#sessions, fanout: this.#fanout, clock, log }
     this.#mqtt = createMqttEdge({
@@ -129,6 +125,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       newId: options.newId,
       authenticate: ({ clientId }) => this.#admitMqtt(clientId),
       options: options.mqtt ?? {},
+      ...(store === undefined ? {} : { journal: store.sessions }),
     })
     this.#webSocket = createWebSocketEdge({
       ...edge,
@@ -149,7 +146,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { prefer, log, clock } = options
     const server = await createHttpServer({ log, clock, ...(prefer === undefined ? {} : { prefer }) })
-    const gateway = new Gateway(options, server)
+    const store = options.data === undefined ? undefined : await openGatewayStore(options.data, options.id, clock)
+    const gateway = new Gateway(options, server, store)
     gateway.#addPaths()
     await gateway.#loadTable()
     await gateway.#listen()
@@ -181,6 +179,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#links.close()
     await this.#server.close()
+    await this.#store?.close()
   }
 
   useTable(table: RoutingTable): void {
@@ -191,7 +190,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#chooser.useTable(table)
     this.#sessions.useTable(table, router)
     this.#settle()
-    this.#bus.setPeers(Array.from(table.gateways.values(), ({ id, http }) => ({ id, url: http })))
+    this.#bus.useTable(table)
     this.#counters.tablesApplied++
     this.#file?.save(table, this.#clock.wall()).catch((error: unknown) => {
       this.#log.error({ err: String(error) }, 'the routing table could not be saved')
@@ -253,7 +252,10 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   answer(query: Query): unknown {
-    if (query.what === 'session' && query.device !== undefined) return this.#describe(query.device)
+    if (query.what === 'session' && query.device !== undefined) {
+      const session = this.#sessions.find(query.device)
+      return session === undefined ? undefined : viewSession(session, this.id)
+    }
     return undefined
   }
 
@@ -389,7 +391,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       metricsType: metrics.contentType,
     })
     this.#server.websocket('/mqtt', createMqttEndpoint(this.#mqtt))
-    this.#server.websocket('/v1/peer', createPeerEndpoint(this.#bus, this.#options.token))
+    if (this.#bus.endpoint !== undefined) this.#server.websocket('/v1/peer', this.#bus.endpoint)
   }
 
   #status(): unknown {
@@ -402,22 +404,6 @@ export class Gateway implements FeedEvents, LinkEvents {
       bus: this.#fanout.status(),
       moves: this.#sessions.mover.pending,
       http: this.#server.kind,
-    }
-  }
-
-  #describe(device: string): SessionView | undefined {
-    const session = this.#sessions.find(device)
-    if (session === undefined) return undefined
-    const bindings: SessionView['bindings'] = {}
-    for (const { pool, worker, slot, epoch } of session.bindings()) bindings[pool] = { worker, slot, epoch }
-    return {
-      device,
-      session: session.id,
-      gateway: this.id,
-      protocol: session.protocol,
-      since: new Date(session.since).toISOString(),
-      attributes: { ...session.attributes.headers },
-      bindings,
     }
   }
 

@@ -9,7 +9,7 @@ import type { PeerConnection } from './fanout/peer-guest.js'
 const MAX_PEER_MESSAGE = 64 * 1024 * 1024
 
 /** What a connection carries between `open` and `close`. */
-interface PeerData {
+export interface PeerData {
   connection: PeerConnection | undefined
 }
 

@@ -1,0 +1,46 @@
+/** The way to the other gateways: straight to each of them, or through NATS where there is one. */
+
+import type { RoutingTable } from '../proto/table.js'
+import type { WebSocketEndpoint } from './edge/server/server.js'
+import type { Bus } from './fanout/bus.js'
+import type { FanoutCounters } from './fanout/counters.js'
+import { createNatsBus } from './fanout/nats-bus.js'
+import { createPeerBus } from './fanout/peer-bus.js'
+import type { GatewayOptions } from './gateway-options.js'
+import { createPeerEndpoint, type PeerData } from './peer-endpoint.js'
+
+/** A bus that can also ask the other gateways about sessions. */
+export interface FleetBus {
+  readonly bus: Bus
+  /** Resolves with the answers that are not empty; undefined when there is nobody to ask. */
+  ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined
+  /** Follows a new table. */
+  useTable(table: RoutingTable): void
+  /** True when every gateway of the table is connected. */
+  readonly ready: boolean
+  /** Where other gateways dial in; undefined where they do not. */
+  readonly endpoint: WebSocketEndpoint<PeerData> | undefined
+}
+
+/** @param answer answers other gateways' questions; empty for nothing to say */
+export function createFleetBus(
+  { id, clock, log, random, token, nats }: GatewayOptions,
+  counters: FanoutCounters,
+  answer: (question: Uint8Array) => Uint8Array,
+): FleetBus {
+  if (nats !== undefined) {
+    const bus = createNatsBus({ id, servers: nats, clock, random, counters, log, answer })
+    // NATS may be away for long, and a gateway serves without it.
+    return { bus, ask: (question, ms) => bus.ask(question, ms), useTable: () => {}, ready: true, endpoint: undefined }
+  }
+  const bus = createPeerBus({ id, clock, log, random, counters, answer, ...(token === undefined ? {} : { token }) })
+  return {
+    bus,
+    ask: (question, ms) => bus.ask(question, ms),
+    useTable: ({ gateways }) => bus.setPeers(Array.from(gateways.values(), ({ id, http }) => ({ id, url: http }))),
+    get ready() {
+      return bus.ready
+    },
+    endpoint: createPeerEndpoint(bus, token),
+  }
+}
