@@ -380,7 +380,9 @@ export class ControlPlane {
       this.#cause = `sessions of pool ${pools.map(({ name }) => name).join(', ')} were uneven`
       this.publisher.changed()
     }
-    for (const id of this.#house.drained(this.table, [...this.#gateways.values()])) {
+    // A gateway that is on its way back may hold bindings that nobody else knows of.
+    const allHere = [...this.table.gateways.keys()].every((id) => this.#gateways.has(id))
+    for (const id of allHere ? this.#house.drained(this.table, [...this.#gateways.values()]) : []) {
       this.#workers.get(id)?.send({ t: 'drained', id })
       this.events.emit('worker_drained', { worker: id })
     }

@@ -31,9 +31,13 @@ export class Housekeeping {
     return { ...table, pools }
   }
 
-  /** Pools whose slots ought to move for even sessions; the next {@link evened} has them. */
+  /**
+   * Pools whose slots ought to move for even sessions; the next {@link evened} has them. None while a gateway of the
+   * table has not been heard: a part of the sessions always looks uneven.
+   */
   balance(table: RoutingTable, now: number): readonly Pool[] {
     if (this.#loads.revision === this.#seen) return []
+    for (const id of table.gateways.keys()) if (this.#loads.heartbeatOf(id) === undefined) return []
     this.#seen = this.#loads.revision
     const pools = this.#rebalancer.due(table, (pool) => this.#loads.slotLoad(pool), now)
     if (pools.length > 0) this.#rebalanced = pools
