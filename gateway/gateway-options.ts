@@ -1,5 +1,6 @@
 /** What a gateway is started with. Command-line flags and configuration files end up here. */
 
+import type { AccessRules } from './edge/mqtt/access.js'
 import type { MqttOptions } from './edge/mqtt/options.js'
 import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
 import type { Clock } from './ports.js'
@@ -39,6 +40,8 @@ export interface GatewayOptions {
   /** How long a session waits for its device to come back, milliseconds. */
   readonly resumeWindowMs?: number
   readonly mqtt?: Partial<MqttOptions>
+  /** Who may publish and subscribe to what over MQTT; everything when absent. */
+  readonly mqttRules?: AccessRules
   readonly websocket?: Partial<WebSocketEdgeOptions>
   readonly clock: Clock
   readonly log: GatewayLog

@@ -18,9 +18,8 @@ export interface GatewayStore {
 
 /** Opens the store of gateway `id` below `data`, which is made when it is not there. */
 export async function openGatewayStore(data: string, id: string, clock: Clock): Promise<GatewayStore> {
-  const folder = join(data, `${id}.store`)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const store = createLmdbStore(folder)
+  await mkdir(data, { recursive: true, mode: 0o700 })
+  const store = createLmdbStore(join(data, `${id}.store`))
   return {
     sessions: createSessionJournal(store, clock),
     retained: createRetainedEntries(store, (topic) => createHash('sha256').update(topic).digest('hex')),

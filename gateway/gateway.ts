@@ -17,7 +17,6 @@ import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
 import { startDeparture } from './departure.js'
-import type { Verdict } from './edge/mqtt/authentication.js'
 import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createMqttEndpoint } from './edge/mqtt/websocket.js'
 import { createHttpServer } from './edge/server/create-server.js'
@@ -44,11 +43,6 @@ export interface GatewayUrls {
   readonly ws: string
   readonly mqtt: string
 }
-
-const ACCEPTED: Verdict = { accepted: true }
-const MQTT_ARRIVAL = { protocol: 'mqtt', attributes: {}, resume: undefined } as const
-/** MQTT 5 reason code: Use another server. */
-const USE_ANOTHER_SERVER = 0x9c
 
 /** Pools without slots are looked at this often, in heartbeats. */
 const EVEN_OUT_BEATS = 4
@@ -123,7 +117,8 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#mqtt = createMqttEdge({
       ...edge,
       newId: options.newId,
-      authenticate: ({ clientId }) => this.#admitMqtt(clientId),
+      admit: ({ device, attributes }) => this.#admit({ device, attributes, protocol: 'mqtt', resume: undefined }),
+      ...(options.mqttRules === undefined ? {} : { rules: options.mqttRules }),
       options: options.mqtt ?? {},
       ...(store === undefined ? {} : { journal: store.sessions }),
     })
@@ -305,13 +300,6 @@ export class Gateway implements FeedEvents, LinkEvents {
       next: next?.state === 'up' ? next : undefined,
       random: this.#options.random,
     })
-  }
-
-  /** MQTT clients are admitted like WebSocket devices; one without an id of its own has nothing to claim. */
-  #admitMqtt(device: string): Verdict | Promise<Verdict> {
-    if (this.#draining) return { accepted: false, reason: USE_ANOTHER_SERVER, message: 'this gateway is being drained' }
-    const claimed = device === '' ? undefined : this.#claims.claim({ ...MQTT_ARRIVAL, device })
-    return claimed === undefined ? ACCEPTED : claimed.then(() => ACCEPTED)
   }
 
   /** @throws SluiceError `draining` */
