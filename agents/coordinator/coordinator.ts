@@ -4,9 +4,11 @@ import { readFile } from 'node:fs/promises'
 import { SluiceError } from '../../proto/errors.js'
 import { EventStreams } from './api/events-stream.js'
 import { HttpServer } from './api/http-server.js'
+import { metricsEndpoint } from './api/metrics.js'
+import { Router } from './api/router.js'
 import { type Clock, createSystemClock, type Log, SILENT_LOG } from './clock.js'
 import { CONTROL_PATH, ControlServer } from './control-server.js'
-import { type CoreOptions, createCore, routerOf } from './core.js'
+import { type CoreOptions, createCore, endpointsOf } from './core.js'
 import { parseRoutes } from './routes-file.js'
 import { type FleetStatus, fleetStatus } from './status.js'
 import { loadState } from './store.js'
@@ -50,8 +52,13 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const { plane, keeper } = core
   const control = new ControlServer({ plane, clock, log })
   const events = new EventStreams(plane, clock)
+  const metrics = metricsEndpoint(
+    () => plane,
+    () => clock.now(),
+    () => clock.wall(),
+  )
   const http = new HttpServer({
-    router: routerOf(core, options, clock),
+    router: new Router([...endpointsOf(core, options, clock), metrics]),
     streams: new Map([['/v1/events', events.handle]]),
     upgrades: new Map([[CONTROL_PATH, (request, socket, head) => control.upgrade(request, socket, head)]]),
     ...(options.token === undefined ? {} : { token: options.token }),

@@ -3,9 +3,8 @@
 import { randomUUID } from 'node:crypto'
 import { deviceEndpoints } from './api/device-endpoints.js'
 import { fleetEndpoints, type Scale } from './api/fleet-endpoints.js'
-import { metricsEndpoint } from './api/metrics.js'
 import { routeEndpoints } from './api/route-endpoints.js'
-import { Router } from './api/router.js'
+import type { Endpoint } from './api/router.js'
 import type { Clock, Log } from './clock.js'
 import { ControlPlane } from './control-plane.js'
 import type { Intents } from './fleet.js'
@@ -14,13 +13,15 @@ import { Operations } from './operations.js'
 import { Rollouts } from './rollout.js'
 import { RouteBook } from './route-book.js'
 import { StateKeeper } from './state-keeper.js'
-import type { CoordinatorState } from './store.js'
+import { type CoordinatorState, type StateStore, Store } from './store.js'
 import { DEFAULT_ROUTES, type RouteSpec } from './table-builder.js'
 
 /** How it is set up. */
 export interface CoreOptions {
   /** Directory of the state; nothing is kept without. */
   readonly data?: string
+  /** Where the state is kept when it is not a directory. */
+  readonly store?: (snapshot: () => CoordinatorState) => StateStore
   /** Name of this coordinator; random unless given. */
   readonly id?: string
   /** Budget of live moves in the whole fleet. */
@@ -58,7 +59,7 @@ export function createCore(
   }
   const kept = state?.history.at(-1)?.spec
   const snapshot = (): CoordinatorState => ({ table: plane.table, history: book.history, intents })
-  const keeper = new StateKeeper(options.data, snapshot, clock, log)
+  const keeper = new StateKeeper(storeOf(options, snapshot), clock, log)
   const plane: ControlPlane = new ControlPlane({
     id: options.id ?? `coordinator-${randomUUID().slice(0, 8)}`,
     clock,
@@ -89,6 +90,11 @@ export function createCore(
   return { plane, book, rollouts, keeper, operations }
 }
 
+function storeOf({ store, data }: CoreOptions, snapshot: () => CoordinatorState): StateStore | undefined {
+  if (store !== undefined) return store(snapshot)
+  return data === undefined ? undefined : new Store(data, snapshot)
+}
+
 /** What was applied through the API since goes before a file that says what it said at the last start. */
 function applyChangedFile(book: RouteBook, file: RouteSpec, log: Log): void {
   const FROM_FILE = 'routes file at start'
@@ -101,18 +107,17 @@ function applyChangedFile(book: RouteBook, file: RouteSpec, log: Log): void {
   book.apply(file, FROM_FILE, { who: 'coordinator' })
 }
 
-/** Its HTTP API. */
-export function routerOf(
+/** Its HTTP API, apart from what looks at the process. */
+export function endpointsOf(
   { plane, book, rollouts, keeper, operations }: Core,
   { scale }: CoreOptions,
   clock: Clock,
-): Router {
+): Endpoint[] {
   const now = (): number => clock.now()
   const wall = (): number => clock.wall()
-  return new Router([
+  return [
     ...fleetEndpoints({ plane, operations, now, wall, ...(scale === undefined ? {} : { scale }) }),
     ...routeEndpoints({ plane, book, rollouts, keep: () => keeper.save() }),
     ...deviceEndpoints(plane),
-    metricsEndpoint(plane, now, wall),
-  ])
+  ]
 }

@@ -20,6 +20,7 @@ import { packTable, unpackTable } from '../../proto/table-delta.js'
 import { readKey, readPolicy, readRoute } from '../../proto/table-fields.js'
 import type { Intents } from './fleet.js'
 import type { HistoryEntry } from './route-book.js'
+import { SaveQueue } from './save-queue.js'
 import type { RouteSpec } from './table-builder.js'
 
 /** Name of the file inside the data directory. */
@@ -35,13 +36,18 @@ export interface CoordinatorState {
   readonly intents: Intents
 }
 
+/** Where the state is kept: a directory here, or a store that several coordinators share (`ha/`). */
+export interface StateStore {
+  /** Resolves when a state at least as new as now is kept. @throws the store's own error */
+  save(): Promise<void>
+}
+
 /** Keeps the state in a directory. */
-export class Store {
+export class Store implements StateStore {
   readonly #directory: string
   /** Makes the state at the moment of writing. */
   readonly #snapshot: () => CoordinatorState
-  #writing: Promise<void> | undefined
-  #next: Promise<void> | undefined
+  readonly #queue = new SaveQueue(() => this.#write())
 
   constructor(directory: string, snapshot: () => CoordinatorState) {
     this.#directory = directory
@@ -50,19 +56,7 @@ export class Store {
 
   /** Resolves when a state at least as new as now is on disk. Calls during a write share the next one. */
   save(): Promise<void> {
-    if (this.#writing === undefined) {
-      this.#writing = this.#write().finally(() => {
-        this.#writing = undefined
-      })
-      return this.#writing
-    }
-    this.#next ??= this.#writing
-      .catch(() => {})
-      .then(() => {
-        this.#next = undefined
-        return this.save()
-      })
-    return this.#next
+    return this.#queue.save()
   }
 
   async #write(): Promise<void> {
