@@ -20,9 +20,16 @@ const packr = new Packr({ useRecords: false, variableMapSize: true, structuredCl
 
 /** Encodes a control record's body. Fields that are undefined are left out. */
 export function packLinkControl(message: LinkControl): Uint8Array {
-  const map: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(message)) if (value !== undefined) map[name] = value
-  return packr.pack(map)
+  return packr.pack(isWhole(message) ? message : withoutGaps(message))
+}
+
+function isWhole(message: object): boolean {
+  for (const name in message) if (message[name as keyof typeof message] === undefined) return false
+  return true
+}
+
+function withoutGaps(message: object): object {
+  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined))
 }
 
 /**
@@ -52,6 +59,7 @@ export function readHello(bytes: Uint8Array, start?: number, end?: number): Link
     token: optional(map, 'token', text),
     pool: optional(map, 'pool', text),
     sessions: optional(map, 'sessions', count),
+    draining: optional(map, 'draining', flag),
   })
 }
 

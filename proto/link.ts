@@ -15,6 +15,12 @@ import { varintSize, writeVarint } from './frame.js'
 /** Both ends say it in HELLO; a different one is refused with `protocol_mismatch`. */
 export const LINK_PROTOCOL = 1
 
+/**
+ * An id of HELLO that begins with it is a health check: a coordinator dials, says HELLO with role `gateway`, PINGs and hangs up.
+ * Workers publish nothing on such a link.
+ */
+export const HEALTH_LINK = 'health:'
+
 export const LinkKind = {
   /** Both ways, first: {@link LinkHello}. */
   HELLO: 1,
@@ -53,6 +59,8 @@ export interface LinkHello {
   /** Worker only. */
   pool?: string
   sessions?: number
+  /** Worker only: it wants its sessions moved elsewhere. For workers without a control connection to say so on. */
+  draining?: boolean
 }
 
 export interface Attach {

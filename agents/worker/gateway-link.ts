@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { SluiceError } from '../../proto/errors.js'
 import { appendRedelivered, encodeHeaders, frameHeadSize, writeFrameHead } from '../../proto/frame.js'
 import type { AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
-import { LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
+import { HEALTH_LINK, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
 import { packLinkControl, readAck, readAttach, readClose, readDetach, readHello } from '../../proto/link-control.js'
 import type { Clock } from './clock.js'
 import type { WorkerLog } from './handler.js'
@@ -36,6 +36,8 @@ export interface LinkHost {
   readonly sessions: SessionTable
   /** Sessions that live links hold, over the whole worker. */
   readonly load: number
+  /** It wants its sessions moved elsewhere, and has no coordinator to tell. */
+  readonly draining: boolean
   /** HELLO was exchanged. */
   up(link: GatewayLink): void
   /** The connection is gone; `held` are the sessions that were bound on it. */
@@ -86,6 +88,11 @@ export class GatewayLink implements SessionLink {
   /** Sessions that are bound on this link. */
   get size(): number {
     return this.#bindings.size
+  }
+
+  /** A coordinator looks whether the worker lives; it takes no publishes. */
+  get isHealthCheck(): boolean {
+    return this.gateway.startsWith(HEALTH_LINK)
   }
 
   get full(): boolean {
@@ -208,7 +215,7 @@ export class GatewayLink implements SessionLink {
   }
 
   #onHello(bytes: Uint8Array, start: number, end: number): void {
-    const { id, pool, token, log, load } = this.#host
+    const { id, pool, token, log, load, draining } = this.#host
     const hello = readHello(bytes, start, end)
     if (hello.protocol !== LINK_PROTOCOL) {
       const message = `the gateway speaks link protocol ${hello.protocol}, this worker ${LINK_PROTOCOL}: run the same version of Sluice on both`
@@ -229,9 +236,16 @@ export class GatewayLink implements SessionLink {
     this.#control(
       LinkKind.HELLO,
       0,
-      packLinkControl({ protocol: LINK_PROTOCOL, id, role: 'worker', pool, sessions: load }),
+      packLinkControl({
+        protocol: LINK_PROTOCOL,
+        id,
+        role: 'worker',
+        pool,
+        sessions: load,
+        ...(draining ? { draining } : {}),
+      }),
     )
-    log.info({ gateway: hello.id }, 'gateway linked')
+    if (!this.isHealthCheck) log.info({ gateway: hello.id }, 'gateway linked')
     this.#host.up(this)
   }
 

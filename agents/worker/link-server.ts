@@ -56,6 +56,8 @@ export class LinkServer implements LinkHost {
   readonly clock: Clock
   readonly limits: ServerLimits
   readonly sessions: SessionTable
+  /** Said in HELLO from then on: for a worker without a coordinator that stops. */
+  draining = false
   readonly #links = new Set<GatewayLink>()
   readonly #budget = { bytes: 0 }
   readonly #server: Server
@@ -99,7 +101,9 @@ export class LinkServer implements LinkHost {
 
   /** Sends a PUBLISH by the first gateway that takes it; the gateways' fan-out carries it everywhere. */
   publish(topic: string, payload: Uint8Array): boolean {
-    for (const link of this.#links) if (link.gateway !== '' && link.publish(topic, payload)) return true
+    for (const link of this.#links) {
+      if (link.gateway !== '' && !link.isHealthCheck && link.publish(topic, payload)) return true
+    }
     return false
   }
 
@@ -109,7 +113,8 @@ export class LinkServer implements LinkHost {
 
   down(link: GatewayLink, held: readonly LiveSession[]): void {
     this.#links.delete(link)
-    if (link.gateway !== '') this.log.info({ gateway: link.gateway, sessions: held.length }, 'gateway link lost')
+    if (link.gateway !== '' && !link.isHealthCheck)
+      this.log.info({ gateway: link.gateway, sessions: held.length }, 'gateway link lost')
     if (held.length === 0 || this.#closing) return
     this.clock.after(this.limits.graceMs, () => {
       for (const session of held) this.sessions.expire(session)

@@ -18,8 +18,11 @@ export type { Headers, SendOptions } from './send-options.js'
 export type { WorkerFrame } from './worker-frame.js'
 
 export interface WorkerOptions {
-  /** Base URL of the coordinator, `http://HOST:PORT`. */
-  coordinator: string
+  /**
+   * Base URL of the coordinator, `http://HOST:PORT`. Without it the worker registers nowhere: the coordinator has to discover
+   * it (docs/discovery.md).
+   */
+  coordinator?: string
   /** The pool to serve in. */
   pool: string
   /** Unique in the fleet; a random one by default. Keep it across restarts to keep the worker's slots. */
@@ -62,11 +65,16 @@ export interface Worker {
 
 /** How often a drain is asked for again while the coordinator is away, in milliseconds. */
 const DRAIN_RETRY_MS = 500
+/**
+ * A worker without a coordinator drains until nothing was bound to it for this long, in milliseconds: above the time
+ * between two health checks, by which the coordinator learns of it.
+ */
+const DRAIN_QUIET_MS = 2500
 /** Names a coordinator, gateway or person has to type. */
 const ID_PATTERN = /^[\w.:@-]{1,128}$/
 
 /**
- * Starts a worker; resolves when it listens and the coordinator knows it.
+ * Starts a worker; resolves when it listens and the coordinator, if it is given one, knows it.
  * @throws SluiceError `bad_request` for a wrong option, `conflict` when the address or the id is taken
  */
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
@@ -84,7 +92,7 @@ class RunningWorker implements Worker {
   readonly #options: WorkerOptions
   readonly #clock: Clock
   readonly #server: LinkServer
-  readonly #control: ControlClient
+  readonly #control: ControlClient | undefined
   #drained: { promise: Promise<void>; resolve: () => void } | undefined
   #closed = false
 
@@ -97,24 +105,7 @@ class RunningWorker implements Worker {
     const { token, handler } = options
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#server = new LinkServer({ id, pool, token, handler, log, clock: this.#clock, limits })
-    const incarnation = randomUUID()
-    this.#control = new ControlClient({
-      coordinator: options.coordinator,
-      token,
-      log,
-      clock: this.#clock,
-      random: options.random ?? Math.random,
-      describe: () => ({
-        id,
-        pool,
-        link: this.link,
-        weight: options.weight ?? 1,
-        pid: process.pid,
-        incarnation,
-        sessions: this.sessions,
-      }),
-      drained: () => this.#drained?.resolve(),
-    })
+    if (options.coordinator !== undefined) this.#control = this.#register(options.coordinator, log)
   }
 
   get sessions(): number {
@@ -129,7 +120,7 @@ class RunningWorker implements Worker {
       socketPath === undefined ? `tcp://${host.includes(':') ? `[${host}]` : host}:${bound}` : `unix:${socketPath}`
     this.link = advertise ?? own
     try {
-      await this.#control.start()
+      await this.#control?.start()
     } catch (error) {
       await this.close()
       throw error
@@ -147,7 +138,8 @@ class RunningWorker implements Worker {
         resolve = done
       })
       this.#drained = { promise, resolve }
-      this.#askToDrain()
+      if (this.#control === undefined) this.#drainAlone()
+      else this.#askToDrain(this.#control)
     }
     return this.#drained.promise
   }
@@ -155,20 +147,50 @@ class RunningWorker implements Worker {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#control.close()
+    this.#control?.close()
     await this.#server.close()
     this.#drained?.resolve()
   }
 
-  #askToDrain(): void {
-    if (this.#closed || this.#control.send({ t: 'drain', id: this.id })) return
-    this.#clock.after(DRAIN_RETRY_MS, () => this.#askToDrain())
+  #register(coordinator: string, log: WorkerLog): ControlClient {
+    const { token, weight = 1, random = Math.random } = this.#options
+    const incarnation = randomUUID()
+    return new ControlClient({
+      coordinator,
+      token,
+      log,
+      clock: this.#clock,
+      random,
+      describe: () => ({
+        id: this.id,
+        pool: this.pool,
+        link: this.link,
+        weight,
+        pid: process.pid,
+        incarnation,
+        sessions: this.sessions,
+      }),
+      drained: () => this.#drained?.resolve(),
+    })
+  }
+
+  #askToDrain(control: ControlClient): void {
+    if (this.#closed || control.send({ t: 'drain', id: this.id })) return
+    this.#clock.after(DRAIN_RETRY_MS, () => this.#askToDrain(control))
+  }
+
+  /** Says it to whoever checks its health, and waits until nothing is bound here and nothing comes. */
+  #drainAlone(quietMs = 0): void {
+    this.#server.draining = true
+    if (this.#closed) return
+    if (quietMs >= DRAIN_QUIET_MS) this.#drained?.resolve()
+    else this.#clock.after(DRAIN_RETRY_MS, () => this.#drainAlone(this.sessions === 0 ? quietMs + DRAIN_RETRY_MS : 0))
   }
 }
 
 function checkOptions(options: WorkerOptions): void {
   const { pool, id, port, weight, handler, coordinator } = options
-  controlUrl(coordinator)
+  if (coordinator !== undefined) controlUrl(coordinator)
   if (typeof pool !== 'string' || !ID_PATTERN.test(pool))
     throw wrong('pool', 'has to be a name: letters, digits and . _ : @ -')
   if (id !== undefined && !ID_PATTERN.test(id)) throw wrong('id', 'has to be a name: letters, digits and . _ : @ -')

@@ -8,6 +8,8 @@ import { runRole } from '../role-process.js'
 
 interface WorkerFlags {
   readonly coordinator: string
+  /** False with `--no-register`. */
+  readonly register: boolean
   readonly pool: string
   readonly id?: string
   readonly host: string
@@ -34,6 +36,7 @@ export function workerCommand(): Command {
     .option('--advertise <url>', 'what gateways are told to connect to, when it is not where this worker listens')
     .option('--weight <n>', 'relative capacity, 0 to 1000', Number, 1)
     .addOption(coordinatorFlag())
+    .option('--no-register', 'register nowhere: the coordinator discovers it')
     .addOption(tokenFlag('secret of the fleet'))
     .option('--json', 'print one line of JSON when it is ready', false)
   return withConfigFlag(withListenFlags(command)).action((handler: string, flags: WorkerFlags) =>
@@ -52,9 +55,10 @@ async function start(handler: string, flags: WorkerFlags) {
     import('../../worker/mod.js'),
     import('../../worker/run.js'),
   ])
-  const { json: _json, insecure: _insecure, socket, ...rest } = flags
+  const { json: _json, insecure: _insecure, socket, coordinator, register, ...rest } = flags
   const worker = await createWorker({
     ...rest,
+    ...(register ? { coordinator } : {}),
     ...(socket === undefined ? {} : { socketPath: socket }),
     handler: await loadHandler(handler),
   })

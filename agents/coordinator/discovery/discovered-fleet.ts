@@ -1,0 +1,139 @@
+/** All discovered workers: what the sources list, merged, checked, and registered with the control plane. */
+
+import type { ConnectionOptions } from 'node:tls'
+import type { Clock, Log } from '../clock.js'
+import { HEARTBEAT_MS } from '../control-plane.js'
+import type { EventHub } from '../event-hub.js'
+import { DiscoveredWorker, type Registrar, type WorkerHost } from './discovered-worker.js'
+import type { DiscoveredMember, Discovery } from './discovery.js'
+import type { HealthOptions } from './health.js'
+import { checkLink } from './link-check.js'
+
+/** What it is built from. */
+export interface DiscoveredFleetOptions {
+  /** In the order of their say: of two that list the same link, the first counts. */
+  readonly sources: readonly Discovery[]
+  readonly plane: Registrar & { readonly events: Pick<EventHub, 'emit' | 'listen'> }
+  /** Name of this coordinator; workers see it in the checks. */
+  readonly id: string
+  readonly clock: Clock
+  /** 0 to 1, for jitter. */
+  readonly random: () => number
+  readonly log: Log
+  readonly health: HealthOptions
+  /** The fleet's secret, shown to workers as gateways show it. */
+  readonly token?: string
+  /** For links that are `tls://`. */
+  readonly tls?: ConnectionOptions
+}
+
+/** First checks of a long list are spread over this much for each worker, in milliseconds, an interval at most. */
+const SPREAD_MS = 1
+
+/** Runs from {@link start} to {@link close}. */
+export class DiscoveredFleet {
+  readonly #options: DiscoveredFleetOptions
+  readonly #lists = new Map<Discovery, readonly DiscoveredMember[]>()
+  readonly #workers = new Map<string, DiscoveredWorker>()
+  readonly #host: WorkerHost
+  #stopListening: () => void = () => {}
+  #cancelBeat: () => void = () => {}
+
+  constructor(options: DiscoveredFleetOptions) {
+    const { plane, clock, random, log, health, id, token, tls } = options
+    this.#options = options
+    const { timeoutMs } = health
+    const how = {
+      coordinator: id,
+      timeoutMs,
+      clock,
+      ...(token === undefined ? {} : { token }),
+      ...(tls ? { tls } : {}),
+    }
+    this.#host = {
+      plane,
+      clock,
+      random,
+      log,
+      health,
+      check: (link) => checkLink(link, how),
+      weightOf: (worker) => this.#weightOf(worker),
+      changed: () => this.#prioritize(),
+      ended: (worker) => {
+        if (this.#workers.get(worker.member.link) === worker) this.#workers.delete(worker.member.link)
+      },
+    }
+  }
+
+  start(): void {
+    const { plane, sources } = this.#options
+    this.#stopListening = plane.events.listen((event) => {
+      if (event.type === 'link' && (event.event === 'down' || event.event === 'timeout')) this.#doubt(event.worker)
+    })
+    for (const source of sources) source.start((members) => this.#listed(source, members))
+    this.#beatLater()
+  }
+
+  /** What is known of each, for people. */
+  get view(): DiscoveredWorker['view'][] {
+    return [...this.#workers.values()].map(({ view }) => view)
+  }
+
+  /** Ends sources and checks. Who is registered stays as it is. */
+  async close(): Promise<void> {
+    this.#stopListening()
+    this.#cancelBeat()
+    for (const worker of this.#workers.values()) worker.close()
+    this.#workers.clear()
+    await Promise.all(this.#options.sources.map((source) => source.close()))
+  }
+
+  #listed(source: Discovery, members: readonly DiscoveredMember[]): void {
+    const { log, plane, health, random, sources } = this.#options
+    this.#lists.set(source, members)
+    log.info({ source: source.name, members: members.length }, `${source.name} lists ${members.length} workers`)
+    plane.events.emit('discovery', { source: source.name, members: members.length })
+    const wanted = new Map<string, DiscoveredMember>()
+    for (const one of sources) {
+      for (const member of this.#lists.get(one) ?? []) if (!wanted.has(member.link)) wanted.set(member.link, member)
+    }
+    for (const [link, worker] of [...this.#workers]) if (!wanted.has(link)) worker.unlist()
+    const spread = Math.min(health.intervalMs, wanted.size * SPREAD_MS)
+    for (const member of wanted.values()) {
+      const known = this.#workers.get(member.link)
+      if (known !== undefined) known.list(member)
+      else this.#add(member, random() * spread)
+    }
+    this.#prioritize()
+  }
+
+  #add(member: DiscoveredMember, delayMs: number): void {
+    const worker = new DiscoveredWorker(member, this.#host)
+    this.#workers.set(member.link, worker)
+    worker.start(delayMs)
+  }
+
+  #doubt(id: unknown): void {
+    for (const worker of this.#workers.values()) if (worker.id === id) worker.checkNow()
+  }
+
+  /** Somebody with a lower number is registered: then this one is a spare. */
+  #weightOf({ member: { weight = 1, priority = 0, pool } }: DiscoveredWorker): number {
+    for (const { id, member } of this.#workers.values()) {
+      if (id !== undefined && member.pool === pool && (member.priority ?? 0) < priority) return 0
+    }
+    return weight
+  }
+
+  #prioritize(): void {
+    const priorities = new Set([...this.#workers.values()].map(({ member }) => member.priority ?? 0))
+    if (priorities.size > 1) for (const worker of this.#workers.values()) worker.refresh()
+  }
+
+  #beatLater(): void {
+    this.#cancelBeat = this.#options.clock.after(HEARTBEAT_MS, () => {
+      for (const worker of this.#workers.values()) worker.beat()
+      this.#beatLater()
+    })
+  }
+}
