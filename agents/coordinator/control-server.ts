@@ -22,7 +22,7 @@ const PROBE_MS = 15_000
 
 /** What the control connections need. */
 export interface ControlServerOptions {
-  readonly plane: ControlPlane
+  readonly plane: Pick<ControlPlane, 'registerWorker' | 'registerGateway'>
   readonly clock: Clock
   readonly log: Log
 }

@@ -16,7 +16,9 @@ export type StreamHandler = (request: IncomingMessage, response: ServerResponse,
 
 /** What the HTTP port serves. */
 export interface HttpServerOptions {
-  readonly router: Router
+  readonly router: Pick<Router, 'find'>
+  /** Comes before everything else. True when it took the request over: another coordinator answers it. */
+  readonly before?: (request: IncomingMessage, response: ServerResponse) => Promise<boolean>
   /** Answers GET on these paths themselves. */
   readonly streams: ReadonlyMap<string, StreamHandler>
   /** Takes over WebSocket upgrades on these paths. */
@@ -59,6 +61,7 @@ export class HttpServer {
     // A client that goes away in the middle is no error of ours.
     response.on('error', () => {})
     try {
+      if ((await this.#options.before?.(request, response)) === true) return
       const url = urlOf(request)
       const stream = request.method === 'GET' ? this.#options.streams.get(url.pathname) : undefined
       if (stream !== undefined) {
