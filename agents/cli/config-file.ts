@@ -128,6 +128,10 @@ function flagValue(option: Option, value: unknown): unknown {
     if (typeof value === 'boolean') return value
     throw new Error(`must be true or false, not ${JSON.stringify(value)}`)
   }
+  if (option.variadic) {
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
+    throw new Error('must be a list of texts')
+  }
   if (typeof value !== 'string' && typeof value !== 'number') throw new Error('must be a text or a number')
   const text = String(value)
   if (option.argChoices !== undefined && !option.argChoices.includes(text)) {

@@ -69,11 +69,13 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     throw error
   })
   await keeper.save()
+  core.discovery?.start()
   return {
     port,
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     status: () => fleetStatus(plane, clock.now()),
     async close() {
+      await core.discovery?.close()
       core.rollouts.close()
       plane.close()
       events.close()

@@ -7,6 +7,8 @@ import { routeEndpoints } from './api/route-endpoints.js'
 import type { Endpoint } from './api/router.js'
 import type { Clock, Log } from './clock.js'
 import { ControlPlane } from './control-plane.js'
+import type { DiscoveredFleet } from './discovery/discovered-fleet.js'
+import { createDiscovery, type DiscoverySettings } from './discovery/mod.js'
 import type { Intents } from './fleet.js'
 import { DEFAULT_BUDGET } from './move-budget.js'
 import { Operations } from './operations.js'
@@ -24,6 +26,10 @@ export interface CoreOptions {
   readonly store?: (snapshot: () => CoordinatorState) => StateStore
   /** Name of this coordinator; random unless given. */
   readonly id?: string
+  /** The fleet's secret, which discovered workers are shown. */
+  readonly token?: string
+  /** Where to find workers that cannot register themselves. */
+  readonly discovery?: DiscoverySettings
   /** Budget of live moves in the whole fleet. */
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
@@ -38,6 +44,8 @@ export interface Core {
   readonly rollouts: Rollouts
   readonly keeper: StateKeeper
   readonly operations: Operations
+  /** To be started by who leads, and closed before the plane. */
+  readonly discovery: DiscoveredFleet | undefined
 }
 
 /**
@@ -60,8 +68,9 @@ export function createCore(
   const kept = state?.history.at(-1)?.spec
   const snapshot = (): CoordinatorState => ({ table: plane.table, history: book.history, intents })
   const keeper = new StateKeeper(storeOf(options, snapshot), clock, log)
+  const { id = `coordinator-${randomUUID().slice(0, 8)}` } = options
   const plane: ControlPlane = new ControlPlane({
-    id: options.id ?? `coordinator-${randomUUID().slice(0, 8)}`,
+    id,
     clock,
     log,
     spec: kept ?? file ?? DEFAULT_ROUTES,
@@ -87,7 +96,21 @@ export function createCore(
     options
   plane.budget.set({ perSecond, inFlight, paused: false })
   const operations = new Operations(plane, () => keeper.saveSoon())
-  return { plane, book, rollouts, keeper, operations }
+  const discovery = discoveryOf(options, { plane, id, clock, log })
+  return { plane, book, rollouts, keeper, operations, discovery }
+}
+
+function discoveryOf(
+  { discovery, token }: CoreOptions,
+  context: { plane: ControlPlane; id: string; clock: Clock; log: Log },
+): DiscoveredFleet | undefined {
+  if (discovery === undefined || discovery.sources.length === 0) return undefined
+  try {
+    return createDiscovery(discovery, { ...context, random: Math.random, ...(token === undefined ? {} : { token }) })
+  } catch (error) {
+    context.plane.close()
+    throw error
+  }
 }
 
 function storeOf({ store, data }: CoreOptions, snapshot: () => CoordinatorState): StateStore | undefined {

@@ -1,6 +1,7 @@
 /** `sluice coordinator`: one coordinator in this process. */
 
 import { Command } from 'commander'
+import type { DiscoverySettings } from '../../coordinator/discovery/mod.js'
 import { withConfigFlag } from '../config-file.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
@@ -15,6 +16,11 @@ interface CoordinatorFlags {
   readonly insecure: boolean
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
+  readonly discover?: readonly string[]
+  readonly checkInterval: number
+  readonly checkTimeout: number
+  readonly checkHealthy: number
+  readonly checkUnhealthy: number
   readonly json: boolean
 }
 
@@ -26,6 +32,11 @@ export function coordinatorCommand(): Command {
     .option('--routes <file>', 'routes file to begin with, YAML or JSON')
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
+    .option('--discover <source...>', 'find workers that cannot register: static:, dns:, srv:, consul: or etcd:')
+    .option('--check-interval <ms>', 'time between health checks of a discovered worker', integer(50, 3_600_000), 1000)
+    .option('--check-timeout <ms>', 'time that such a check may take', integer(10, 60_000), 800)
+    .option('--check-healthy <n>', 'checks in a row that bring a worker back', integer(1, 100), 2)
+    .option('--check-unhealthy <n>', 'failed checks in a row that put a worker out', integer(1, 100), 2)
     .addOption(tokenFlag('secret that roles and admin calls must present'))
     .option('--json', 'print one line of JSON when it is ready', false)
   return withConfigFlag(withListenFlags(command)).action((flags: CoordinatorFlags) =>
@@ -40,11 +51,39 @@ async function start(flags: CoordinatorFlags) {
   requireAuthBeyondLoopback('coordinator', flags)
   await requireFreePorts(flags.host, [{ port: flags.port, who: 'the coordinator', flag: '--port' }])
   const [{ createCoordinator }, { pino }] = await Promise.all([import('../../coordinator/mod.js'), import('pino')])
-  const { json: _json, insecure: _insecure, ...rest } = flags
+  const {
+    json: _json,
+    insecure: _insecure,
+    discover,
+    checkInterval,
+    checkTimeout,
+    checkHealthy,
+    checkUnhealthy,
+    ...rest
+  } = flags
   const coordinator = await createCoordinator({
     ...rest,
+    ...(discover === undefined ? {} : { discovery: discoveryOf(discover, flags) }),
     log: pino({ level: 'warn', base: {} }, pino.destination({ dest: 2, sync: true })),
     ...(isSupervised() ? { scale: (pool: string, workers: number) => askSupervisor('scale', { pool, workers }) } : {}),
   })
   return { ready: { url: coordinator.url }, close: () => coordinator.close() }
+}
+
+function discoveryOf(sources: readonly string[], flags: CoordinatorFlags): DiscoverySettings {
+  const { CONSUL_HTTP_TOKEN: consulToken, ETCDCTL_USER: etcdUser } = process.env
+  return {
+    sources,
+    health: {
+      intervalMs: flags.checkInterval,
+      timeoutMs: flags.checkTimeout,
+      healthy: flags.checkHealthy,
+      unhealthy: flags.checkUnhealthy,
+    },
+    // Under the names that the tools of Consul and etcd read them from; a command line is no place for them.
+    secrets: {
+      ...(consulToken === undefined ? {} : { consulToken }),
+      ...(etcdUser === undefined ? {} : { etcdUser }),
+    },
+  }
 }
