@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line's process: arguments in, exit code out. */
 
+import './young-generation.js'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { CommanderError } from 'commander'

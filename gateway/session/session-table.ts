@@ -182,8 +182,11 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
 
   /** Links or counts changed: every binding that belongs elsewhere now is queued for a handoff. */
   replan(): void {
-    for (const session of this.#sessions.values())
-      for (const binding of session.bindings()) if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
+    for (const { primary, others } of this.#sessions.values()) {
+      if (primary !== undefined && this.#chooser.misplaced(primary)) this.mover.plan(primary)
+      if (others === undefined) continue
+      for (const binding of others.values()) if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
+    }
   }
 
   /** A link came up, or the table changed: whoever waits for a worker tries again. */
