@@ -8,11 +8,13 @@ import { metricsEndpoint } from './api/metrics.js'
 import { Router } from './api/router.js'
 import { type Clock, createSystemClock, type Log, SILENT_LOG } from './clock.js'
 import { CONTROL_PATH, ControlServer } from './control-server.js'
-import { type CoreOptions, createCore, endpointsOf } from './core.js'
+import { type Coordinator, type CoreOptions, createCore, endpointsOf } from './core.js'
 import { parseRoutes } from './routes-file.js'
-import { type FleetStatus, fleetStatus } from './status.js'
+import { fleetStatus } from './status.js'
 import { loadState } from './store.js'
 import type { RouteSpec } from './table-builder.js'
+
+export type { Coordinator } from './core.js'
 
 /** How a coordinator is started. */
 export interface CoordinatorOptions extends CoreOptions {
@@ -24,18 +26,14 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly routes?: string
   /** Required of admin calls and of everybody who registers, when given. */
   readonly token?: string
-  /** NATS server of the fan-out. The state is not kept there yet. */
+  /** NATS servers, separated by commas: several coordinators share their state there, and one of them leads. */
   readonly nats?: string
+  /** Start of the names in NATS; fleets that share a NATS need different ones. `sluice` unless given. */
+  readonly natsPrefix?: string
+  /** Base URL that the other coordinators reach this one by, when it is not made of host and port. */
+  readonly advertise?: string
   readonly clock?: Clock
   readonly log?: Log
-}
-
-/** A running coordinator. */
-export interface Coordinator {
-  readonly port: number
-  readonly url: string
-  status(): FleetStatus
-  close(): Promise<void>
 }
 
 /**
@@ -45,9 +43,12 @@ export interface Coordinator {
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
   const { host = '127.0.0.1', clock = createSystemClock(), log = SILENT_LOG } = options
   const file = options.routes === undefined ? undefined : await readRoutes(options.routes)
+  if (options.nats !== undefined) {
+    // Loaded when it is needed: most fleets have one coordinator.
+    const { startSharedCoordinator } = await import('./ha/shared-coordinator.js')
+    return startSharedCoordinator({ ...options, host, clock, log, servers: options.nats, file })
+  }
   const state = options.data === undefined ? undefined : await loadState(options.data)
-  if (options.nats !== undefined)
-    log.warn({}, 'the state of the coordinator is kept here, not in NATS: run one coordinator')
   const core = createCore(options, clock, log, state, file)
   const { plane, keeper } = core
   const control = new ControlServer({ plane, clock, log })

@@ -15,6 +15,7 @@ import { Operations } from './operations.js'
 import { Rollouts } from './rollout.js'
 import { RouteBook } from './route-book.js'
 import { StateKeeper } from './state-keeper.js'
+import type { FleetStatus } from './status.js'
 import { type CoordinatorState, type StateStore, Store } from './store.js'
 import { DEFAULT_ROUTES, type RouteSpec } from './table-builder.js'
 
@@ -35,6 +36,14 @@ export interface CoreOptions {
   readonly movesInFlight?: number
   /** Starts and retires workers, where the coordinator runs under a supervisor. */
   readonly scale?: Scale
+}
+
+/** A running coordinator. */
+export interface Coordinator {
+  readonly port: number
+  readonly url: string
+  status(): FleetStatus
+  close(): Promise<void>
 }
 
 /** The parts. */

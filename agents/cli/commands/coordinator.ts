@@ -14,6 +14,10 @@ interface CoordinatorFlags {
   readonly routes?: string
   readonly token?: string
   readonly insecure: boolean
+  readonly nats?: string
+  readonly natsPrefix: string
+  readonly advertise?: string
+  readonly id?: string
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
   readonly discover?: readonly string[]
@@ -30,6 +34,17 @@ export function coordinatorCommand(): Command {
     .option('--port <port>', 'HTTP port', port, 7000)
     .option('--data <dir>', 'directory for its state (nothing is kept unless given)')
     .option('--routes <file>', 'routes file to begin with, YAML or JSON')
+    .option('--nats <url>', 'NATS servers that several coordinators share their state in; commas between them')
+    .option(
+      '--nats-prefix <name>',
+      'start of the names in NATS: fleets that share a NATS need different ones',
+      'sluice',
+    )
+    .option(
+      '--advertise <url>',
+      'base URL that the other coordinators reach this one by, when it is not --host and --port',
+    )
+    .option('--id <name>', 'name of this coordinator (a random one unless given)')
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .option('--discover <source...>', 'find workers that cannot register: static:, dns:, srv:, consul: or etcd:')

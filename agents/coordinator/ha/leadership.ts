@@ -1,0 +1,121 @@
+/** What a coordinator is while it leads: the control plane on the sealed state, and the API whose writes are confirmed. */
+
+import { EventStreams } from '../api/events-stream.js'
+import { type ApiRequest, type Endpoint, Router } from '../api/router.js'
+import type { Clock, Log } from '../clock.js'
+import { ControlServer } from '../control-server.js'
+import { type Core, type CoreOptions, createCore, endpointsOf } from '../core.js'
+import type { RouteSpec } from '../table-builder.js'
+import type { Election } from './election.js'
+import { FencedStore } from './fenced-store.js'
+import { WatchLines } from './leader-watch.js'
+import type { Leader } from './lease.js'
+import { isRead } from './replica.js'
+import type { SharedKeys } from './shared-keys.js'
+
+/**
+ * Tables that the leader before may have sent but not kept: one each 20 ms for the 200 ms in which they are collected,
+ * and as much again. The first table of a new leader is above them, so that a number means one table.
+ */
+const VERSION_GAP = 20
+
+/** What leading needs. */
+export interface LeadershipOptions {
+  readonly core: CoreOptions
+  readonly keys: SharedKeys
+  readonly leader: Leader
+  readonly election: Pick<Election, 'confirm' | 'guard' | 'lost'>
+  /** Routes to begin with, when there is no state. */
+  readonly file: RouteSpec | undefined
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** One term. */
+export class Leadership {
+  readonly core: Core
+  readonly control: ControlServer
+  readonly events: EventStreams
+  readonly lines: WatchLines
+  readonly router: Router
+  readonly #store: FencedStore
+
+  /**
+   * Takes the state over; nobody who led before can write from then on.
+   * @throws SluiceError as {@link FencedStore.seal} and {@link FencedStore.save}
+   */
+  static async begin(options: LeadershipOptions): Promise<Leadership> {
+    const { keys, leader, election, file, core: coreOptions, clock, log } = options
+    const store = new FencedStore(keys, leader.epoch, () => election.lost('another coordinator wrote the state'))
+    const state = await store.seal()
+    const guarded = election.guard(clock)
+    const keep = (snapshot: Parameters<FencedStore['keep']>[0]): FencedStore => {
+      store.keep(snapshot)
+      return store
+    }
+    // A file is for a fleet that begins: with several coordinators nobody can tell whose file is the newest.
+    const core = createCore(
+      { ...coreOptions, store: keep },
+      guarded,
+      log,
+      state,
+      state === undefined ? file : undefined,
+    )
+    if (state !== undefined) core.plane.publisher.outnumber(state.table.version + VERSION_GAP)
+    const leadership = new Leadership(options, core, store)
+    try {
+      await core.keeper.save()
+    } catch (error) {
+      leadership.resign()
+      throw error
+    }
+    return leadership
+  }
+
+  private constructor(
+    { leader, election, core: options, clock, log }: LeadershipOptions,
+    core: Core,
+    store: FencedStore,
+  ) {
+    this.core = core
+    this.#store = store
+    this.control = new ControlServer({ plane: core.plane, clock, log })
+    this.events = new EventStreams(core.plane, clock)
+    this.lines = new WatchLines(() => ({ epoch: leader.epoch, revision: store.revision }), clock)
+    const confirmed = (endpoint: Endpoint): Endpoint => ({
+      ...endpoint,
+      handle: async (request: ApiRequest) => {
+        // Before anything changes: so a 503 of a store that is away means that nothing did.
+        await election.confirm()
+        const answer = await endpoint.handle(request)
+        await core.keeper.save()
+        this.lines.tell()
+        return answer
+      },
+    })
+    const endpoints = endpointsOf(core, options, clock)
+    this.router = new Router(endpoints.map((endpoint) => (isRead(endpoint) ? endpoint : confirmed(endpoint))))
+  }
+
+  /** Ends at once; nothing is written any more. */
+  resign(): void {
+    this.#store.retire()
+    this.#end()
+    void this.core.keeper.close().catch(() => {})
+  }
+
+  /** Ends in order: what is not written yet is written first. */
+  async close(): Promise<void> {
+    this.#end()
+    // Without the store the rest is lost; gateways have it.
+    await this.core.keeper.close().catch(() => {})
+  }
+
+  #end(): void {
+    this.core.rollouts.close()
+    this.core.plane.close()
+    this.events.close()
+    this.control.close()
+    this.lines.close()
+  }
+}
