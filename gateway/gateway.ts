@@ -12,7 +12,7 @@ import { FrameType, FrameView } from '../proto/frame.js'
 import { nearestGateways } from '../proto/nearest.js'
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
 import { isTopicName } from '../proto/topic.js'
-import { type Arrival, Claims } from './claims.js'
+import { Claims } from './claims.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
@@ -117,7 +117,10 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#mqtt = createMqttEdge({
       ...edge,
       newId: options.newId,
-      admit: ({ device, attributes }) => this.#admit({ device, attributes, protocol: 'mqtt', resume: undefined }),
+      admit: ({ device, attributes }) => {
+        this.#refuseWhileDraining()
+        return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined })
+      },
       ...(options.mqttRules === undefined ? {} : { rules: options.mqttRules }),
       options: options.mqtt ?? {},
       ...(store === undefined ? {} : { journal: store.sessions }),
@@ -125,8 +128,10 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#webSocket = createWebSocketEdge({
       ...edge,
       gatewayId: id,
-      admit: (request) => this.#admit({ ...request, protocol: 'websocket' }),
+      admit: () => this.#refuseWhileDraining(),
+      claim: (request) => this.#claims.claim({ ...request, protocol: 'websocket' }),
       disconnected: (subscriber) => this.#fanout.disconnected(subscriber),
+      ...(store === undefined ? {} : { beforeAcks: () => store.sessions.commit() }),
       random,
       options: options.websocket ?? {},
     })
@@ -303,9 +308,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   /** @throws SluiceError `draining` */
-  #admit(arrival: Arrival): Promise<void> | undefined {
+  #refuseWhileDraining(): void {
     if (this.#draining) throw new SluiceError('draining', undefined, { retryAfterMs: 1000 })
-    return this.#claims.claim(arrival)
   }
 
   /** Sessions whose worker the table or a link changed are handed off; pools without slots are evened out. */

@@ -46,8 +46,9 @@ export class UwsAnswer {
     this.#over = true
     // No extensions: per-message deflate costs more memory than an idle session.
     const key = request.headers['sec-websocket-key'] ?? ''
-    // Not within cork(): an upgrade moves the socket in memory, and the cork of the old place then looks at what is not
-    // its own any more; now and then it closed the fresh WebSocket. A handler that answers at once is corked anyway.
+    // Not within cork(): where the upgrade leaves the socket at its old address, the end of the cork takes it for HTTP
+    // still, and now and then closes the fresh WebSocket. A handler that decides at once is corked by the server anyway;
+    // one that does not gets a warning of uWebSockets.js on standard error, so endpoints had better decide at once.
     this.#res.upgrade(data, key, protocol ?? '', '', context)
   }
 

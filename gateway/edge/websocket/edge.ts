@@ -13,7 +13,7 @@ import {
 } from '../server/server.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { AttributeCache, type ConnectRequest, readConnectRequest } from './connect-request.js'
-import { Connection, type ConnectionContext, refuseOpen } from './connection.js'
+import { Connection, type ConnectionContext, type EarlyMessage, refuseOpen } from './connection.js'
 import { EdgeCounters } from './edge-counters.js'
 import { Greeting } from './greeting.js'
 import { Outbox } from './outbox.js'
@@ -52,8 +52,15 @@ export interface WebSocketEdgeParts {
    * Everybody may when absent.
    */
   readonly admit?: (request: ConnectRequest) => void | Promise<void>
+  /**
+   * Called once the connection is open; the session is opened, and the device greeted, when the promise settles. What the
+   * device sends meanwhile waits.
+   */
+  readonly claim?: (request: ConnectRequest) => Promise<void> | undefined
   /** Tells the fan-out that a subscriber's socket is gone while its session stays. */
   readonly disconnected?: (subscriber: Subscriber) => void
+  /** Called before acknowledgements are written: what they promise must be safe when it returns. */
+  readonly beforeAcks?: () => void
   /** Runs a function when this turn of the event loop has seen its input; setImmediate when absent. */
   readonly turn?: (fn: () => void) => void
   /** In [0, 1). Math.random when absent: jitter needs no better. */
@@ -89,6 +96,10 @@ export function createEdgeRooms(server: Pick<HttpServer, 'publish'>): EdgeRooms 
   }
 }
 
+/** Messages, and bytes of each, that are kept for a device whose session is still being opened. */
+const MAX_EARLY = 64
+const MAX_EARLY_BYTES = 64 * 1024
+
 class DeviceEndpoint implements WebSocketEdge {
   readonly counters = new EdgeCounters()
   readonly maxPayload: number
@@ -109,7 +120,7 @@ class DeviceEndpoint implements WebSocketEdge {
       greeting: new Greeting(parts.gatewayId),
       fanout: parts.fanout,
       clock: parts.clock,
-      outbox: new Outbox(parts.turn ?? ((fn) => void setImmediate(fn))),
+      outbox: new Outbox(parts.turn ?? ((fn) => void setImmediate(fn)), parts.beforeAcks),
       counters: this.counters,
       dropAbove: options.dropAbove ?? 256 * 1024,
       leaveMs: options.leaveMs ?? 10_000,
@@ -150,18 +161,25 @@ class DeviceEndpoint implements WebSocketEdge {
     counters.opened++
     counters.connections = ++this.#admission.connections
     connection.opened(socket)
-    try {
-      connection.begin(this.#openSession(connection, connection.request as ConnectRequest))
-    } catch (error) {
-      if (!(error instanceof SluiceError)) this.#parts.log.error({ err: error }, 'a session could not be opened')
-      refuseOpen(connection, error instanceof SluiceError ? error : new SluiceError('internal'))
+    const request = connection.request as ConnectRequest
+    const claimed = this.#parts.claim?.(request)
+    if (claimed === undefined) this.#begin(connection, request)
+    else {
+      connection.waiting = []
+      claimed.then(
+        () => this.#begin(connection, request),
+        (error: unknown) => this.#failed(connection, error),
+      )
     }
   }
 
   message({ data: connection }: { readonly data: Connection }, bytes: Uint8Array, isBinary: boolean): void {
     const { session } = connection
     const { counters } = this
-    if (session === undefined) return
+    if (session === undefined) {
+      if (connection.waiting !== undefined) this.#keep(connection, bytes, isBinary)
+      return
+    }
     counters.received++
     if (!isBinary) {
       counters.badMessages++
@@ -187,6 +205,35 @@ class DeviceEndpoint implements WebSocketEdge {
 
   flush(): void {
     this.#context.outbox.flush()
+  }
+
+  #begin(connection: Connection, request: ConnectRequest): void {
+    const { waiting } = connection
+    connection.waiting = undefined
+    if (!connection.open) return
+    try {
+      connection.begin(this.#openSession(connection, request))
+    } catch (error) {
+      this.#failed(connection, error)
+      return
+    }
+    for (const { bytes, isBinary } of waiting ?? []) this.message({ data: connection }, bytes, isBinary)
+  }
+
+  #failed(connection: Connection, error: unknown): void {
+    connection.waiting = undefined
+    if (!(error instanceof SluiceError)) this.#parts.log.error({ err: error }, 'a session could not be opened')
+    refuseOpen(connection, error instanceof SluiceError ? error : new SluiceError('internal'))
+  }
+
+  /** A device need not wait for its WELCOME. */
+  #keep(connection: Connection, bytes: Uint8Array, isBinary: boolean): void {
+    const waiting = connection.waiting as EarlyMessage[]
+    if (waiting.length >= MAX_EARLY || bytes.length > MAX_EARLY_BYTES) {
+      connection.tell('overloaded', 'the session is still being opened', { retryAfterMs: 100 })
+      return
+    }
+    waiting.push({ bytes: bytes.slice(), isBinary })
   }
 
   /** A session that is gone is replaced by a new one: WELCOME says `resumed: false`, and seqs start at 1 again. */

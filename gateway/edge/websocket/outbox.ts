@@ -39,6 +39,7 @@ const FOREIGN = 2
 
 export class Outbox {
   readonly #turn: (fn: () => void) => void
+  readonly #before: () => void
   readonly #run = () => this.#endTurn()
   readonly #sendCurrent = () => this.#sendAll(this.#current as Outlet)
   readonly #ackFrame = new Uint8Array(2 + ACK_ROOM)
@@ -56,9 +57,13 @@ export class Outbox {
   #flags = new Uint8Array(FIRST_ENTRIES)
   readonly #own: (Uint8Array | undefined)[] = []
 
-  /** @param turn calls a function when this turn of the event loop has seen its input (setImmediate) */
-  constructor(turn: (fn: () => void) => void) {
+  /**
+   * @param turn calls a function when this turn of the event loop has seen its input (setImmediate)
+   * @param before called before acknowledgements are written: what they promise must be safe by then
+   */
+  constructor(turn: (fn: () => void) => void, before: () => void = () => {}) {
     this.#turn = turn
+    this.#before = before
     this.#ackFrame[0] = 0x08
     this.#ackFrame[1] = FrameType.ACK
   }
@@ -114,7 +119,9 @@ export class Outbox {
 
   /** Writes what waits for one connection: before it is closed. */
   flushOne(to: Outlet): void {
-    if (to.listed) this.#write(to)
+    if (!to.listed) return
+    if (to.ackDue > 0) this.#before()
+    this.#write(to)
   }
 
   /** Forgets what waits for a connection that is gone. */
@@ -127,6 +134,7 @@ export class Outbox {
   flush(): void {
     if (this.#flushing) return
     this.#flushing = true
+    this.#before()
     const listed = this.#listed
     for (let i = 0; i < listed.length; i++) {
       const to = listed[i] as Outlet

@@ -72,13 +72,14 @@ export class Uplink {
       return
     }
     const { seq } = view
-    const outcome = session.relayFrame(view, 0, bytes.length)
+    const outcome = session.relayFrame(view, 0, bytes.length, seq > 0)
     if (outcome !== Relay.UNROUTED && outcome < 0) {
       this.#notTaken(connection, session, outcome, seq)
       return
     }
     connection.gap = false
-    this.#fanout.publish(this.#message(view, topic, session.device, bytes))
+    const handedOver = seq > 0 ? () => session.finish(seq) : undefined
+    this.#fanout.publish(this.#message(view, topic, session.device, bytes), handedOver)
   }
 
   /** The payload's one copy. A frame without seq and ack is a PUBLISH for WebSocket subscribers as it is. */
