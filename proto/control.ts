@@ -33,6 +33,8 @@ export interface RegisterGateway {
   http: string
   ws: string
   mqtt: string
+  /** Where other gateways dial its threads, when it has several. */
+  peers?: string[]
   capacity: number
   pid: number
   incarnation: string

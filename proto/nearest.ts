@@ -20,7 +20,7 @@ export interface NearestQuery {
 }
 
 /** A gateway as `/v1/nearest` shows it. */
-export interface NearGateway extends GatewayEntry {
+export interface NearGateway extends Omit<GatewayEntry, 'peers'> {
   readonly sessions: number
   /** Absent when one of the two places is unknown. */
   readonly distanceKm?: number
@@ -59,7 +59,9 @@ export function nearestGateways(
     if (entry.id === query.except) continue
     const held = sessions(entry.id)
     const km = query.at === undefined || entry.location === undefined ? undefined : distanceKm(query.at, entry.location)
-    const gateway = { ...entry, sessions: held, ...(km === undefined ? {} : { distanceKm: Math.round(km * 10) / 10 }) }
+    // Its threads are the gateways' own business.
+    const { peers: _, ...shown } = entry
+    const gateway = { ...shown, sessions: held, ...(km === undefined ? {} : { distanceKm: Math.round(km * 10) / 10 }) }
     ranked.push({ gateway, keys: rankOf(entry, query, held, km) })
   }
   ranked.sort((a, b) => compare(a.keys, b.keys) || (a.gateway.id < b.gateway.id ? -1 : 1))

@@ -112,6 +112,7 @@ export function gatewayProblem({
   ws,
   mqtt,
   location,
+  peers = [],
   capacity,
 }: Omit<GatewayEntry, 'state'>): string | undefined {
   if (!isId(id)) return 'its id must be 1 to 256 characters without control characters'
@@ -120,6 +121,8 @@ export function gatewayProblem({
   if (!isUrl(ws, ['ws:', 'wss:'])) return `its ws address ${JSON.stringify(ws)} is not ws://HOST:PORT/v1/connect`
   if (mqtt !== '' && !isUrl(mqtt, ['mqtt:', 'mqtts:']))
     return `its mqtt address ${JSON.stringify(mqtt)} is not mqtt://HOST:PORT`
+  const peer = peers.find((url) => !isUrl(url, ['http:', 'https:']))
+  if (peer !== undefined) return `its peer address ${JSON.stringify(peer)} is not http://HOST:PORT`
   if (location !== undefined && !(Math.abs(location.lat) <= 90 && Math.abs(location.lon) <= 180)) {
     return 'its location must be a latitude from -90 to 90 and a longitude from -180 to 180'
   }

@@ -4,6 +4,7 @@ import { MAX_TEXT, malformed, readChoice, readList, readNumber, readObject, read
 import {
   type AffinityKey,
   type GatewayEntry,
+  MAX_THREADS,
   POLICIES,
   type Policy,
   type Route,
@@ -98,6 +99,11 @@ export function readLocation(value: unknown, path: string): { lat: number; lon: 
 }
 
 /** @throws SluiceError `bad_request` */
+export function readPeers(value: unknown, path: string): string[] {
+  return readList(value, path, MAX_THREADS).map((peer, i) => readText(peer, `${path}[${i}]`, MAX_TEXT))
+}
+
+/** @throws SluiceError `bad_request` */
 export function readGateway(value: unknown, path: string): GatewayEntry {
   const fields = readObject(value, path)
   return {
@@ -107,6 +113,7 @@ export function readGateway(value: unknown, path: string): GatewayEntry {
     http: readText(fields.http, `${path}.http`, MAX_TEXT),
     ws: readText(fields.ws, `${path}.ws`, MAX_TEXT),
     mqtt: readText(fields.mqtt, `${path}.mqtt`, MAX_TEXT),
+    ...(fields.peers === undefined ? {} : { peers: readPeers(fields.peers, `${path}.peers`) }),
     state: readChoice(fields.state, `${path}.state`, ['up', 'draining']),
     capacity: readNumber(fields.capacity, `${path}.capacity`, 0, Number.MAX_SAFE_INTEGER),
   }

@@ -77,9 +77,22 @@ export interface GatewayEntry {
   readonly http: string
   readonly ws: string
   readonly mqtt: string
+  /**
+   * Where other gateways dial each of its threads, by number; absent for one thread, which is dialed at `http`.
+   * A thread's name on the bus is {@link threadName}.
+   */
+  readonly peers?: readonly string[]
   readonly state: 'up' | 'draining'
   /** Sessions it is meant to hold at most; 0: no stated limit. */
   readonly capacity: number
+}
+
+/** Most threads of one gateway. */
+export const MAX_THREADS = 64
+
+/** What thread `index` of gateway `id` is called among gateways. */
+export function threadName(id: string, index: number): string {
+  return `${id}/${index}`
 }
 
 export interface RoutingTable {

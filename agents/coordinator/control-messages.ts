@@ -29,7 +29,7 @@ import {
 } from '../../proto/fields.js'
 import { SLOTS } from '../../proto/hash.js'
 import { gatewayProblem, workerProblem } from '../../proto/table-check.js'
-import { readLocation } from '../../proto/table-fields.js'
+import { readLocation, readPeers } from '../../proto/table-fields.js'
 
 const MAX_COUNT = Number.MAX_SAFE_INTEGER
 const MAX_POOLS = 2_000
@@ -129,6 +129,7 @@ function readGatewayRegistration(fields: Fields): RegisterGateway {
     http: readText(fields.http, 'http', MAX_TEXT),
     ws: readText(fields.ws, 'ws', MAX_TEXT),
     mqtt: readText(fields.mqtt, 'mqtt', MAX_TEXT),
+    ...(fields.peers === undefined || fields.peers === null ? {} : { peers: readPeers(fields.peers, 'peers') }),
     capacity: readNumber(fields.capacity, 'capacity', 0, MAX_COUNT),
     pid: readCount(fields.pid, 'pid', 0, MAX_COUNT),
     incarnation: readText(fields.incarnation, 'incarnation'),

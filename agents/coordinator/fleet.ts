@@ -90,11 +90,11 @@ export class Fleet {
   }
 
   registerGateway(registration: RegisterGateway, now: number): void {
-    const { id, region, location, http, ws, mqtt, capacity, pid, incarnation } = registration
+    const { id, region, location, http, ws, mqtt, peers, capacity, pid, incarnation } = registration
     const known = this.#gateways.get(id)
     const restarted = known?.incarnation !== incarnation
     const leaving = !restarted && known.leaving
-    const place = location === undefined ? {} : { location }
+    const place = { ...(location === undefined ? {} : { location }), ...(peers === undefined ? {} : { peers }) }
     this.#gateways.set(id, { id, region, ...place, http, ws, mqtt, capacity, pid, incarnation, leaving })
     this.gatewayMembership.register(id, restarted, now)
     // It tells anew what its links do.
