@@ -68,6 +68,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #mqtt: MqttEdge
   readonly #file: TableFile | undefined
   readonly #view = new FrameView()
+  #bridges: BridgeSet = NO_BRIDGES
   #feed: Feed | undefined
   #table: RoutingTable = EMPTY_TABLE
   #load: FleetLoad['gateways'] = {}
@@ -150,6 +151,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     const gateway = new Gateway(options, server, store)
     gateway.#addPaths()
     await gateway.#loadTable()
+    await gateway.#addBridges()
     await gateway.#listen()
     gateway.#register()
     return gateway
@@ -175,6 +177,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#feed?.close()
     this.#sessions.close()
     await this.#mqtt.close()
+    await this.#bridges.close()
     await this.#fanout.close()
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#links.close()
@@ -191,6 +194,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#sessions.useTable(table, router)
     this.#settle()
     this.#bus.useTable(table)
+    this.#bridges.useTable(table)
     this.#counters.tablesApplied++
     this.#file?.save(table, this.#clock.wall()).catch((error: unknown) => {
       this.#log.error({ err: String(error) }, 'the routing table could not be saved')
@@ -359,6 +363,14 @@ export class Gateway implements FeedEvents, LinkEvents {
     })
   }
 
+  /** @throws SluiceError `bad_request` naming the setting at fault */
+  async #addBridges(): Promise<void> {
+    const { bridges = [], coordinator, clock, random } = this.#options
+    const port = { fanout: this.#fanout, clock, log: this.#log, random }
+    this.#bridges = await createBridges(bridges, port, this.id, coordinator === undefined)
+    this.#bridges.useTable(this.#table)
+  }
+
   #addPaths(): void {
     const metrics = createMetrics({
       gateway: this.id,
@@ -368,6 +380,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       tableVersion: () => this.#table.version,
       pendingMoves: () => this.#sessions.mover.pending,
       links: () => this.#links.entries(),
+      bridges: () => this.#bridges.status(),
     })
     const gateway = this
     addGatewayApi(this.#server, {
@@ -394,6 +407,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       coordinator: this.#feed?.up === true ? 'connected' : 'away',
       workers: [...this.#links.entries()].map(({ worker, up, sessions }) => ({ id: worker, up, sessions })),
       bus: this.#fanout.status(),
+      bridges: this.#bridges.status(),
       moves: this.#sessions.mover.pending,
       http: this.#server.kind,
     }

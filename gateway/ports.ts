@@ -43,10 +43,11 @@ export interface DeviceSession {
   /**
    * Relays an encoded frame (DATA or PUBLISH) as it is, with one copy of its bytes.
    * @param view already read; its bytes need to live only during the call
+   * @param held the edge works on it too: its seq counts as processed when {@link finish} was called as well
    * @param frameStart where the frame's bytes start and end in `view.bytes`
    * @returns the frame's seq (0 for fire and forget) when a worker gets it, or a {@link Relay} outcome.
    */
-  relayFrame(view: FrameView, frameStart: number, frameEnd: number): number
+  relayFrame(view: FrameView, frameStart: number, frameEnd: number, held?: boolean): number
   /**
    * Relays a message that is not a frame yet (MQTT): its head is written and its payload copied straight into the link's batch.
    * @param acked true: the session gives it the next uplink seq and tells {@link DevicePort.acknowledged} when it is processed
@@ -158,6 +159,9 @@ export interface Subscriber {
   deliver(message: Message, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[] | undefined): void
 }
 
+/** A message is with all its subscribers: written, queued, or noted in the journal of a session that lasts. */
+export type HandedOver = (message: Message) => void
+
 /** The fan-out, as edges see it. Filters are checked by the caller. `$share/` filters are understood. */
 export interface Fanout {
   /**
@@ -169,6 +173,11 @@ export interface Fanout {
   /** @returns false when there was no such subscription */
   unsubscribe(subscriber: Subscriber, filter: string): boolean
   unsubscribeAll(subscriber: Subscriber): void
-  /** Delivers here and hands on to other gateways; keeps or clears the retained message. Returns the number of local deliveries. */
-  publish(message: Message): number
+  /**
+   * Delivers here and hands on to other gateways; keeps or clears the retained message.
+   * @param handedOver called once, with the message, when every delivery here is made: during the call, or in a later turn
+   * when there are many. Who acknowledges the message to its publisher waits for it.
+   * @returns the number of local deliveries
+   */
+  publish(message: Message, handedOver?: HandedOver): number
 }

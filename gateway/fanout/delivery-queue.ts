@@ -4,7 +4,7 @@
  * while one waits, later ones queue behind it [MQTT-4.6.0-6].
  */
 
-import type { Message, Subscriber } from '../ports.js'
+import type { HandedOver, Message, Subscriber } from '../ports.js'
 import type { FanoutCounters } from './counters.js'
 import type { Room } from './leaf.js'
 import type { Log } from './log.js'
@@ -41,6 +41,7 @@ export interface Recipients {
 
 interface Job extends Recipients {
   readonly message: Message
+  readonly handedOver: HandedOver | undefined
   roomAt: number
   directAt: number
   chosenAt: number
@@ -119,18 +120,29 @@ export class DeliveryQueue {
     this.#options = { ...SLICE_OPTIONS, ...options }
   }
 
-  /** Delivers now, or in order behind what waits already. Returns the number of deliveries that this makes, 0 when dropped. */
-  add(message: Message, to: Recipients): number {
+  /**
+   * Delivers now, or in order behind what waits already.
+   * @param handedOver called when all of it is delivered, or dropped
+   * @returns the number of deliveries that this makes, 0 when dropped
+   */
+  add(message: Message, to: Recipients, handedOver?: HandedOver): number {
     const count = sizeOf(to)
-    if (count === 0) return 0
+    if (count === 0) {
+      handedOver?.(message)
+      return 0
+    }
     const queue = this.#waiting.get(message.topic)
     if (queue === undefined && (count <= SMALL || this.#spent + count <= this.#options.deliveries)) {
       this.#spent += count
-      this.#run(jobOf(message, to), Number.POSITIVE_INFINITY)
+      this.#run(jobOf(message, to, undefined), Number.POSITIVE_INFINITY)
+      handedOver?.(message)
       return count
     }
-    if (!this.#makeRoom(message, count, queue)) return 0
-    this.#enqueue(jobOf(message, to))
+    if (!this.#makeRoom(message, count, queue)) {
+      handedOver?.(message)
+      return 0
+    }
+    this.#enqueue(jobOf(message, to, handedOver))
     return count
   }
 
@@ -182,6 +194,7 @@ export class DeliveryQueue {
     this.#waitingBytes -= done.message.payload.length + OVERHEAD
     this.#port.counters.queued--
     if (queue.length === 0) this.#waiting.delete(topic)
+    done.handedOver?.(done.message)
   }
 
   #schedule(): void {
@@ -271,8 +284,17 @@ export class DeliveryQueue {
   }
 }
 
-function jobOf(message: Message, to: Recipients): Job {
-  return { message, direct: to.direct, rooms: to.rooms, chosen: to.chosen, roomAt: 0, directAt: 0, chosenAt: 0 }
+function jobOf(message: Message, to: Recipients, handedOver: HandedOver | undefined): Job {
+  return {
+    message,
+    handedOver,
+    direct: to.direct,
+    rooms: to.rooms,
+    chosen: to.chosen,
+    roomAt: 0,
+    directAt: 0,
+    chosenAt: 0,
+  }
 }
 
 function isDone(job: Job): boolean {

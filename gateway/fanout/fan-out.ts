@@ -1,6 +1,6 @@
 /** The fan-out of one gateway: subscriptions, retained messages, deliveries here, and the bus to the other gateways. */
 
-import type { Clock, Fanout, Message, Subscriber, SubscriptionOptions } from '../ports.js'
+import type { Clock, Fanout, HandedOver, Message, Subscriber, SubscriptionOptions } from '../ports.js'
 import { type Bus, type BusHandlers, type BusStatus, createMemoryBus } from './bus.js'
 import { createFanoutCounters, type FanoutCounters } from './counters.js'
 import { DeliveryQueue, type SliceOptions } from './delivery-queue.js'
@@ -116,13 +116,15 @@ class TreeFanout implements LocalFanout {
     this.#native?.connected(subscriber)
   }
 
-  publish(published: Message): number {
+  publish(published: Message, handedOver?: HandedOver): number {
     this.counters.published++
     const message = published.retain ? this.retained.keep(published) : published
     const match = this.#tree.match(message.topic)
     const picks = match.groups.length === 0 ? undefined : new Map<string, string[]>()
     const chosen = picks === undefined ? NOBODY : pickMembers(match, picks)
-    const made = this.#queue.add(message, { direct: match.direct, rooms: match.rooms, chosen })
+    // Whoever waits knows the message that it published, not the stamped one that is retained.
+    const done = handedOver === undefined ? undefined : message === published ? handedOver : () => handedOver(published)
+    const made = this.#queue.add(message, { direct: match.direct, rooms: match.rooms, chosen }, done)
     this.#bus.publish(message, picks?.size === 0 ? undefined : picks)
     return made
   }

@@ -198,7 +198,7 @@ export class Session implements DeviceSession, BindingSession {
     })
   }
 
-  relayFrame(frame: FrameView, frameStart: number, frameEnd: number): number {
+  relayFrame(frame: FrameView, frameStart: number, frameEnd: number, held = false): number {
     const seq = frame.seq
     if (seq > 0) {
       const verdict = this.#check(seq)
@@ -207,7 +207,7 @@ export class Session implements DeviceSession, BindingSession {
     const publish = frame.type === FrameType.PUBLISH
     const { routes } = this
     const pool = routes.constant ? routes.dataPool : routes.pool(publish ? 'publish' : 'data', frame.topic())
-    if (pool === undefined) return this.#unrouted(seq)
+    if (pool === undefined) return this.#unrouted(seq, held)
     const primary = this.primary
     const binding =
       primary !== undefined && primary.pool === pool && routes.constant
@@ -216,7 +216,7 @@ export class Session implements DeviceSession, BindingSession {
     if (this.#overfull(binding, seq)) return Relay.OVERLOADED
     this.#owner.counters.framesUp++
     if (seq === 0) binding.relay(frame.bytes, frameStart, frameEnd, 0)
-    else this.#relayAcked(binding, frame.bytes.slice(frameStart, frameEnd))
+    else this.#relayAcked(binding, frame.bytes.slice(frameStart, frameEnd), held)
     return seq
   }
 
@@ -240,7 +240,7 @@ export class Session implements DeviceSession, BindingSession {
     this.#owner.counters.framesUp++
     if (!acked && headers === undefined && !redelivered && binding.relayParts(type, topic, payload)) return 0
     const bytes = encodeFrame({ type: type as FrameType, seq, topic, payload, headers: headers ?? {}, redelivered })
-    if (acked) this.#relayAcked(binding, bytes)
+    if (acked) this.#relayAcked(binding, bytes, false)
     else binding.relayKept(bytes, 0)
     return seq
   }
@@ -254,8 +254,9 @@ export class Session implements DeviceSession, BindingSession {
   }
 
   finish(seq: number): void {
+    const before = this.uplinkAcked
     this.#uplink?.done(seq)
-    this.#tellAcked()
+    if (this.uplinkAcked > before) this.#tellAcked()
   }
 
   deviceAcked(seq: number): void {
@@ -346,9 +347,12 @@ export class Session implements DeviceSession, BindingSession {
     return Relay.DUPLICATE
   }
 
-  #unrouted(seq: number): number {
+  #unrouted(seq: number, held: boolean): number {
     this.#owner.counters.unrouted++
-    if (seq > 0) {
+    if (seq > 0 && held) {
+      this.#window().reserve()
+      this.#taken = seq
+    } else if (seq > 0) {
       this.#taken = seq
       this.#uplink?.push(undefined, undefined, false)
       this.#tellAcked()
@@ -365,11 +369,11 @@ export class Session implements DeviceSession, BindingSession {
     return overfull
   }
 
-  #relayAcked(binding: Binding, bytes: Uint8Array): void {
+  #relayAcked(binding: Binding, bytes: Uint8Array, held: boolean): void {
     const window = this.#window()
     this.#taken++
     const sent = binding.relayKept(bytes, this.#taken)
-    window.push(bytes, binding, sent)
+    window.push(bytes, binding, sent, held)
   }
 
   #window(): UplinkWindow {

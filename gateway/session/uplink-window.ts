@@ -13,6 +13,8 @@ interface Entry {
   binding: FrameOwner | undefined
   /** True when it was written to a worker: sending it again needs the mark. */
   sent: boolean
+  /** True while the edge works on it. */
+  held: boolean
 }
 
 export class UplinkWindow {
@@ -41,23 +43,26 @@ export class UplinkWindow {
     return this.#bytes
   }
 
-  /** Adds the next seq. Without a binding it is done already (the edge processed it itself). */
-  push(bytes: Uint8Array | undefined, binding: FrameOwner | undefined, sent: boolean): void {
-    this.#entries.push({ bytes, binding, sent })
+  /**
+   * Adds the next seq. Without a binding it is done already (the edge processed it itself).
+   * @param held it is done only after {@link done} as well
+   */
+  push(bytes: Uint8Array | undefined, binding: FrameOwner | undefined, sent: boolean, held = false): void {
+    this.#entries.push({ bytes, binding, sent, held })
     if (bytes !== undefined) this.#bytes += bytes.length
     if (binding === undefined) this.#advance()
   }
 
   /** Reserves the next seq for work that the edge finishes later with {@link done}. */
   reserve(): void {
-    this.#entries.push({ bytes: undefined, binding: undefined, sent: true })
+    this.#entries.push({ bytes: undefined, binding: undefined, sent: false, held: true })
   }
 
-  /** Ends a reserved seq. */
+  /** The edge is through with a seq that was reserved or held. */
   done(seq: number): void {
     const entry = this.#entries[this.#head + seq - this.#first]
     if (entry === undefined) return
-    entry.sent = false
+    entry.held = false
     this.#advance()
   }
 
@@ -92,12 +97,12 @@ export class UplinkWindow {
     entry.sent = false
   }
 
-  /** An entry is done when it has no binding and is not reserved. */
+  /** An entry is done when it has no binding and is not held. */
   #advance(): void {
     const entries = this.#entries
     while (this.#head < entries.length) {
       const entry = entries[this.#head] as Entry
-      if (entry.binding !== undefined || entry.sent) break
+      if (entry.binding !== undefined || entry.held) break
       this.#head++
       this.#first++
     }

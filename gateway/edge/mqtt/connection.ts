@@ -263,6 +263,10 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     this.batch.ack(PacketType.PUBREL, packetId, Reason.SUCCESS)
   }
 
+  sendPubrec(packetId: number): void {
+    this.batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
+  }
+
   confirmed(seq: number): void {
     this.upstream.deviceAcked(seq)
   }

@@ -17,8 +17,6 @@ import { releaseReceived, type UplinkOwner } from './uplink.js'
 
 /** The connection of a client that was accepted. */
 export interface Client extends UplinkOwner {
-  /** False once it is closed. */
-  readonly alive: boolean
   /** True when its CONNECT named an authentication method. */
   readonly mayAuthenticate: boolean
   /** AUTH. @throws MqttError */

@@ -12,6 +12,8 @@ export interface Received {
   seq: number
   /** Seen again on this connection. */
   repeats: number
+  /** The fan-out still delivers it. */
+  handing: boolean
 }
 
 /** What a journal keeps of a session. */

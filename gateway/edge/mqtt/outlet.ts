@@ -20,6 +20,7 @@ export interface Outlet {
     dup: boolean,
   ): boolean
   sendPubrel(packetId: number): void
+  sendPubrec(packetId: number): void
   /** The client confirmed workers' frames up to this seq. */
   confirmed(seq: number): void
   /** Another connection of the same client takes over. */

@@ -198,8 +198,10 @@ class StoreJournal implements MqttJournal {
       expiry,
       endsAt: endsAt === Number.POSITIVE_INFINITY ? null : endsAt,
       subscriptions: [...(session.subscriptions ?? [])],
-      // One that a worker has not processed yet comes again, and has to reach a worker then.
-      received: [...(session.received ?? [])].filter(([, { seq }]) => seq === 0).map(([id, { hash }]) => [id, hash]),
+      // One that a worker has not processed, or not all subscribers have, comes again and has to reach them then.
+      received: [...(session.received ?? [])]
+        .filter(([, { seq, handing }]) => seq === 0 && !handing)
+        .map(([id, { hash }]) => [id, hash]),
     }
     if (will !== undefined) {
       const { message, delay, dueAt } = will
@@ -221,7 +223,9 @@ function restoreSession(session: MqttSession, record: SessionRecord, now: number
       : (record.endsAt ?? 0)
   session.subscriptions = new Map(record.subscriptions)
   if (record.received.length > 0) {
-    session.received = new Map(record.received.map(([packetId, hash]) => [packetId, { hash, seq: 0, repeats: 0 }]))
+    session.received = new Map(
+      record.received.map(([packetId, hash]) => [packetId, { hash, seq: 0, repeats: 0, handing: false }]),
+    )
   }
   if (record.will === undefined) return
   const { message, delay, dueAt } = record.will

@@ -9,10 +9,11 @@ import { NO_PROPERTIES, type Properties, readProperties } from '../../../proto/m
 import type { PublishView } from '../../../proto/mqtt/reader.js'
 import { readText } from '../../../proto/mqtt/text.js'
 import { isTopicName } from '../../../proto/topic.js'
-import { type DeviceSession, Relay } from '../../ports.js'
+import { type DeviceSession, type Message, Relay } from '../../ports.js'
 import { type Access, checkLevels, isReserved } from './access.js'
 import { InboundAliases } from './aliases.js'
 import type { EdgeContext } from './context.js'
+import { type HandOver, HandOvers } from './hand-overs.js'
 import type { Received } from './journal.js'
 import { DeviceMessage, messageProperties } from './message.js'
 import type { OutBatch } from './out-batch.js'
@@ -28,11 +29,15 @@ export interface UplinkOwner {
   readonly upstream: DeviceSession
   readonly access: Access
   readonly batch: OutBatch
+  /** False once it is closed. */
+  readonly alive: boolean
   /** A worker does not keep up: read nothing until it does. */
   stall(): void
 }
 
 const EMPTY = Buffer.alloc(0)
+/** By QoS. */
+const ACK_OF = { 1: PacketType.PUBACK, 2: PacketType.PUBREC } as const
 const cursor = new Cursor()
 
 export class Uplink {
@@ -40,6 +45,13 @@ export class Uplink {
   readonly #v5: boolean
   #aliases: InboundAliases | undefined
   #acks: UplinkAcks | undefined
+  #handOvers: HandOvers | undefined
+  /** The message that is being published; undefined once the fan-out is through with it. */
+  #publishing: Message | undefined
+  readonly #handedOver = (message: Message): void => {
+    if (message === this.#publishing) this.#publishing = undefined
+    else this.#finished(message)
+  }
   /** QoS 1 messages whose PUBACK waits for a worker. */
   #unacked = 0
   /** The first seq that this connection waits for. */
@@ -69,18 +81,20 @@ export class Uplink {
     const seq = this.#relay(view, message, properties)
     if (seq === Relay.OVERLOADED) return false
     if (this.#v5) this.#rememberReply(topic, properties)
-    if (view.qos === 2) this.#take(view, topic, seq)
+    const received = view.qos === 2 ? this.#take(view, topic, seq) : undefined
     const count = this.#publishTo(message, view.packetId)
-    if (view.qos === 1) this.#acknowledge(view.packetId, seq, count)
+    if (view.qos > 0) this.#acknowledge(message, view.packetId, seq, count, received)
     return true
   }
 
   /** A client that subscribed to its own QoS 2 message gets it when its own exchange is complete. */
   #publishTo(message: DeviceMessage, packetId: number): number {
     const { session, context } = this.#owner
-    if (message.qos < 2) return context.fanout.publish(message)
+    if (message.qos === 0) return context.fanout.publish(message)
+    this.#publishing = message
+    if (message.qos === 1) return context.fanout.publish(message, this.#handedOver)
     session.deferOwn(message, packetId)
-    const count = context.fanout.publish(message)
+    const count = context.fanout.publish(message, this.#handedOver)
     session.deferOwn(undefined, 0)
     return count
   }
@@ -146,7 +160,7 @@ export class Uplink {
       if (known !== undefined && known.hash === hashOf(view, topic)) {
         // Once more is a lost PUBREC; a client that goes on like that is broken.
         if (++known.repeats > 1) throw protocolError('a QoS 2 message was repeated without end')
-        if (known.seq === 0) batch.ack(PacketType.PUBREC, view.packetId, Reason.SUCCESS)
+        if (known.seq === 0 && !known.handing) batch.ack(PacketType.PUBREC, view.packetId, Reason.SUCCESS)
         return true
       }
       // A reused identifier is another message: what was under it is complete for us already.
@@ -166,8 +180,8 @@ export class Uplink {
     const reason = this.#v5 ? this.#verdict : Reason.SUCCESS
     if (view.qos === 1) batch.ack(PacketType.PUBACK, view.packetId, reason)
     if (view.qos === 2) {
-      if (!this.#v5) this.#take(view, this.#topic, 0)
-      else batch.ack(PacketType.PUBREC, view.packetId, reason)
+      if (!this.#v5) this.#receive(this.#take(view, this.#topic, 0))
+      batch.ack(PacketType.PUBREC, view.packetId, reason)
     }
   }
 
@@ -190,25 +204,54 @@ export class Uplink {
     session.replies.remember(topic, { topic: responseTopic, correlation })
   }
 
-  /** Takes responsibility for a QoS 2 message [MQTT-4.3.3-8]; PUBREC follows when a worker has processed it. */
-  #take(view: PublishView, topic: string, seq: number): void {
-    const { session, batch, context } = this.#owner
+  /** Takes responsibility for a QoS 2 message [MQTT-4.3.3-8]; PUBREC follows when it is safe. */
+  #take(view: PublishView, topic: string, seq: number): Received {
+    const { session } = this.#owner
     session.received ??= new Map<number, Received>()
-    const waits = seq > 0
-    session.received.set(view.packetId, { hash: hashOf(view, topic), seq: waits ? seq : 0, repeats: 0 })
-    if (session.lasting) context.journal?.received(session)
-    if (waits) this.#wait(seq, view.packetId, 2, Reason.SUCCESS)
-    else batch.ack(PacketType.PUBREC, view.packetId, Reason.SUCCESS)
+    const received: Received = { hash: hashOf(view, topic), seq: Math.max(seq, 0), repeats: 0, handing: true }
+    session.received.set(view.packetId, received)
+    return received
   }
 
-  #acknowledge(packetId: number, seq: number, subscribers: number): void {
-    const { batch, context } = this.#owner
-    const silent = !this.#v5 || subscribers > 0 || !context.options.tellNoSubscribers
+  /** The fan-out has all of a QoS 2 message. */
+  #receive(received: Received): void {
+    const { session, context } = this.#owner
+    received.handing = false
+    if (session.lasting) context.journal?.received(session)
+  }
+
+  /** Acknowledges a published message, now or when the worker and the fan-out are through with it. */
+  #acknowledge(message: Message, packetId: number, seq: number, count: number, received: Received | undefined): void {
+    const qos = received === undefined ? 1 : 2
+    const { options } = this.#owner.context
+    const silent = !this.#v5 || qos === 2 || count > 0 || !options.tellNoSubscribers
     const reason = silent ? Reason.SUCCESS : Reason.NO_MATCHING_SUBSCRIBERS
-    if (seq > 0) {
-      this.#unacked++
-      this.#wait(seq, packetId, 1, reason)
-    } else batch.ack(PacketType.PUBACK, packetId, reason)
+    const waits = this.#publishing !== undefined
+    if (waits) {
+      this.#publishing = undefined
+      this.#handOvers ??= new HandOvers()
+      this.#handOvers.add(message, { packetId, qos, reason, received, processed: seq <= 0 })
+    } else if (received !== undefined) this.#receive(received)
+    if (seq > 0) this.#wait(seq, packetId, qos, reason)
+    if (qos === 1 && (waits || seq > 0)) this.#unacked++
+    else if (!waits && seq <= 0) this.#owner.batch.ack(ACK_OF[qos], packetId, reason)
+  }
+
+  /** The fan-out is through with a message that was too much for one turn. */
+  #finished(message: Message): void {
+    const done = this.#handOvers?.finished(message)
+    if (done === undefined) return
+    if (done.received !== undefined) this.#receive(done.received)
+    if (done.processed) this.#answer(done)
+  }
+
+  #answer({ packetId, qos, reason, received }: HandOver): void {
+    const { session, batch } = this.#owner
+    if (qos === 1) this.#unacked--
+    // The client may be back on another connection, and have asked again there.
+    if (qos === 1 || this.#owner.alive) batch.ack(ACK_OF[qos], packetId, reason)
+    else if (received !== undefined && received.repeats > 0 && session.received?.get(packetId) === received)
+      session.outlet?.sendPubrec(packetId)
   }
 
   #wait(seq: number, packetId: number, qos: 1 | 2, reason: number): void {
@@ -246,15 +289,12 @@ export class Uplink {
     const { batch, session, context } = this.#owner
     this.#acks?.upTo(seq, (packetId, qos, reason) => {
       if (packetId === 0) return
-      if (qos === 1) {
-        this.#unacked--
-        batch.ack(PacketType.PUBACK, packetId, reason)
-        return
-      }
-      const received = session.received?.get(packetId)
+      const received = qos === 2 ? session.received?.get(packetId) : undefined
       if (received !== undefined) received.seq = 0
-      if (session.lasting) context.journal?.received(session)
-      batch.ack(PacketType.PUBREC, packetId, reason)
+      if (this.#handOvers?.processed(packetId)) return
+      if (qos === 1) this.#unacked--
+      else if (session.lasting) context.journal?.received(session)
+      batch.ack(ACK_OF[qos], packetId, reason)
     })
   }
 
@@ -265,7 +305,7 @@ export class Uplink {
     for (const [packetId, received] of session.received) {
       if (received.seq === 0 || received.seq > seq || received.seq >= this.#firstSeq) continue
       received.seq = 0
-      if (received.repeats > 0) batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
+      if (received.repeats > 0 && !received.handing) batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
     }
   }
 
@@ -281,6 +321,7 @@ export class Uplink {
     const reason =
       code === 'overloaded' || code === 'no_worker' ? Reason.QUOTA_EXCEEDED : Reason.IMPLEMENTATION_SPECIFIC
     this.#acks?.forget(seq)
+    this.#handOvers?.forget(entry.packetId)
     if (entry.qos === 1) this.#unacked--
     else session.received?.delete(entry.packetId)
     if (entry.qos === 2 && session.lasting) context.journal?.received(session)

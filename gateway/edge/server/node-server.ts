@@ -9,7 +9,7 @@ import type { Clock } from '../../ports.js'
 import { checkPort, listenError } from './listen-error.js'
 import { NodeAnswer, readBody } from './node-answer.js'
 import { frameBinary, NodeSocket, TopicSets } from './node-socket.js'
-import { addHeader, OwnedRequest, plainAddress } from './request-head.js'
+import { addHeader, emptyHeaders, OwnedRequest, plainAddress } from './request-head.js'
 import { RouteTable, upgradeRequired } from './route-table.js'
 import type {
   HttpHandler,
@@ -225,7 +225,7 @@ class NodeEndpoint<T> {
 }
 
 function ownRequest(req: IncomingMessage): OwnedRequest {
-  const headers: Record<string, string> = Object.create(null)
+  const headers = emptyHeaders()
   const raw = req.rawHeaders
   for (let i = 0; i + 1 < raw.length; i += 2) addHeader(headers, (raw[i] as string).toLowerCase(), raw[i + 1] as string)
   const url = req.url ?? '/'

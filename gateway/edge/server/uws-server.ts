@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { SluiceError } from '../../../proto/errors.js'
 import { checkPort, findListenError } from './listen-error.js'
-import { addHeader, OwnedRequest } from './request-head.js'
+import { addHeader, emptyHeaders, OwnedRequest } from './request-head.js'
 import { RouteTable } from './route-table.js'
 import type { HttpHandler, HttpMethod, HttpServer, ServerLog, ServerTls, WebSocketEndpoint } from './server.js'
 import { UwsAnswer } from './uws-answer.js'
@@ -163,7 +163,7 @@ function listenExclusively(app: Uws.TemplatedApp, host: string, port: number, on
 }
 
 function ownRequest(res: Uws.HttpResponse, req: Uws.HttpRequest): OwnedRequest {
-  const headers: Record<string, string> = Object.create(null)
+  const headers = emptyHeaders()
   req.forEach((name, value) => {
     addHeader(headers, name, value)
   })

@@ -1,5 +1,6 @@
 import { SluiceError } from '../../../proto/errors.js'
 import type { OpenSession } from '../../ports.js'
+import { emptyHeaders } from '../server/request-head.js'
 import type { RequestHead } from '../server/server.js'
 
 /** What a device says when it connects. */
@@ -81,7 +82,7 @@ export class AttributeCache {
     for (const name in headers) if (isAttribute(name)) key += `${name}\n${headers[name]}\n`
     const known = this.#known.get(key)
     if (known !== undefined) return known
-    const attributes: Record<string, string> = Object.create(null)
+    const attributes = emptyHeaders()
     for (const name in headers) if (isAttribute(name)) attributes[name] = headers[name] as string
     if (this.#known.size < MAX_CACHED) this.#known.set(key, attributes)
     return attributes

@@ -2,7 +2,7 @@ import t from 'tap'
 import { createFanout, type FanoutOptions } from '../../../gateway/fanout/fan-out.js'
 import type { NativeTopics } from '../../../gateway/fanout/native-rooms.js'
 import { encodePublishFrame } from '../../../gateway/fanout/publish-frame.js'
-import type { Subscriber } from '../../../gateway/ports.js'
+import type { Message, Subscriber } from '../../../gateway/ports.js'
 import { FrameView } from '../../../proto/frame.js'
 import { ManualClock, ManualTurns, message, options, Recorder, silent } from './fixtures.js'
 
@@ -106,6 +106,38 @@ t.test('a large fan-out is sliced, in order per topic, while other topics go on'
   t.ok(crowd.slice(0, 999).every((one) => one.payloads.join() === '1,2'))
   t.same(crowd[999]?.got, [], 'who left meanwhile gets nothing more')
   t.match(fanout.counters, { queued: 0, sliced: 2 })
+})
+
+t.test('the publisher hears when the last delivery is made, at once or in a later turn', async (t) => {
+  const { fanout, turns } = start({ slices: { deliveries: 100, waitingBytes: 600 } })
+  const crowd = Array.from({ length: 250 }, (_, i) => new Recorder(`d${i}`))
+  for (const one of crowd) fanout.subscribe(one, 'hot', options(), nothing)
+  fanout.subscribe(new Recorder('calm'), 'cool', options(), nothing)
+  const heard: string[] = []
+  const said = (name: string) => (published: Message) => {
+    heard.push(`${name} ${published.topic} ${crowd.filter(({ got }) => got.length > 0).length}`)
+  }
+  fanout.publish(message('nobody', 'x'), said('none'))
+  fanout.publish(message('cool', 'x'), said('few'))
+  t.same(heard.splice(0), ['none nobody 0', 'few cool 0'])
+  fanout.publish(message('hot', '1', { qos: 1 }), said('many'))
+  turns.run()
+  t.same(heard, [], 'not before the last slice')
+  turns.runAll()
+  t.same(heard.splice(0), ['many hot 250'])
+  fanout.publish(message('hot', '2'), said('first'))
+  fanout.publish(message('hot', '3'), said('second'))
+  fanout.publish(message('hot', '4'), said('dropped'))
+  t.same(heard, ['dropped hot 250'], 'what is dropped is not waited for')
+  turns.runAll()
+  t.same(heard.slice(1), ['first hot 250', 'second hot 250'])
+  const kept = message('hot', 'kept', { retain: true })
+  fanout.publish(kept)
+  const published: Message[] = []
+  const again = { ...kept, encoded: new Map() }
+  fanout.publish(again, (one) => published.push(one))
+  await fanout.close()
+  t.equal(published[0], again, 'the message that was published, though a later stamp is retained')
 })
 
 t.test('many messages in one turn are spread too, unless they are small', async (t) => {

@@ -5,7 +5,8 @@ import t from 'tap'
 import { createLmdbStore } from '../../../../gateway/edge/mqtt/lmdb-store.js'
 import { createSessionJournal } from '../../../../gateway/edge/mqtt/session-journal.js'
 import { createRetainedEntries, type Store } from '../../../../gateway/edge/mqtt/store.js'
-import { type Bench, ManualClock, startBench, until } from './harness.js'
+import { createFanout } from '../../../../gateway/fanout/fan-out.js'
+import { type Bench, ManualClock, quiet, startBench, until } from './harness.js'
 
 const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } }
 
@@ -43,6 +44,55 @@ class MemoryStore implements Store {
 }
 
 const start = (store: Store): Promise<Bench> => startBench({ journal: createSessionJournal(store, new ManualClock()) })
+
+t.test('a message for many is acknowledged when it is in the journal of each', async (t) => {
+  const store = new MemoryStore()
+  const turns: (() => void)[] = []
+  const turn = (fn: () => void): void => void turns.push(fn)
+  const fanout = createFanout({ clock: new ManualClock(), log: quiet, turn, slices: { deliveries: 2 } })
+  const bench = await startBench({ journal: createSessionJournal(store, new ManualClock()), fanout })
+  for (let i = 0; i < 40; i++) {
+    const away = await bench.client({ ...lasting, clientId: `away${i}` })
+    await away.subscribe('q', 2)
+    await away.disconnect()
+  }
+  const queued = () => [...store.committed.keys()].filter((key) => key.startsWith('d/')).length
+  const pub = await bench.client({ ...lasting, clientId: 'pub' })
+  pub.publish('q', 'one', 1, { messageId: 1 })
+  pub.publish('q', 'two', 2, { messageId: 2 })
+  await pub.nothing()
+  pub.publish('q', 'two', 2, { messageId: 2, dup: true })
+  await pub.nothing()
+  t.ok(queued() < 80, 'it goes out in slices')
+  t.same(bench.host.of('pub').relayed, [])
+  // A crash here: neither was acknowledged, so both come again.
+  const early = await start(store.image())
+  const late = await early.client({ ...lasting, clientId: 'pub' })
+  late.publish('q', 'two', 2, { messageId: 2, dup: true })
+  await late.next('pubrec')
+  t.equal(early.fanout.counters.published, 1, 'a QoS 2 message that not all had is taken again')
+  await early.close()
+  while (turns.length > 0) turns.shift()?.()
+  t.match(await pub.next('puback'), { messageId: 1 })
+  t.match(await pub.next('pubrec'), { messageId: 2 })
+  t.equal(queued(), 80)
+  bench.host.outcome = 'routed'
+  const routed = await bench.client({ clientId: 'routed' })
+  for (let id = 1; id <= 4; id++) routed.publish('q', `${id}`, id > 2 ? 2 : 1, { messageId: id })
+  await routed.nothing()
+  bench.host.of('routed').processed(1)
+  bench.host.of('routed').processed(4)
+  await routed.nothing()
+  while (turns.length > 0) turns.shift()?.()
+  for (const kind of ['puback', 'puback', 'pubrec', 'pubrec']) await routed.next(kind)
+  for (let id = 5; id <= 6; id++) routed.publish('q', `${id}`, id > 5 ? 2 : 1, { messageId: id })
+  await routed.nothing()
+  while (turns.length > 0) turns.shift()?.()
+  await routed.nothing()
+  bench.host.of('routed').processed(6)
+  for (const kind of ['puback', 'pubrec']) await routed.next(kind)
+  await bench.close()
+})
 
 t.test('what was acknowledged before a crash is there after it', async (t) => {
   const store = new MemoryStore()

@@ -339,6 +339,22 @@ function topics(t: Test, kind: Kind): void {
     t.equal(fanout.published.length, 3, 'what was refused is not published')
   })
 
+  t.test('a PUBLISH is acknowledged when the fan-out is through with it and what it promises is safe', async (t) => {
+    let safe = 0
+    const { url, host, fanout } = await start(t, kind, { beforeAcks: () => safe++ })
+    fanout.handsOverAtOnce = false
+    const { client } = await DeviceClient.connect(`${url}?device=dev`)
+    host.last.outcome = Relay.UNROUTED
+    client.send({ type: FrameType.PUBLISH, topic: 'a', seq: 1 })
+    client.send({ type: FrameType.PUBLISH, topic: 'a' })
+    await until(() => fanout.published.length === 2, 'both')
+    t.same([host.last.finished, fanout.handingOver.length], [[], 1])
+    const before = safe
+    fanout.handingOver[0]?.()
+    t.same(await client.next(), { type: FrameType.ACK, ack: 1 })
+    t.ok(safe > before, 'the journal is asked before the acknowledgement is written')
+  })
+
   t.test("a subscriber gets PUBLISH frames with topic and payload, and none of the sender's seq", async (t) => {
     const { url, fanout } = await start(t, kind)
     const { client: subscriber } = await DeviceClient.connect(`${url}?device=s`)

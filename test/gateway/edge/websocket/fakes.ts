@@ -3,6 +3,7 @@ import {
   type DeviceSession,
   type EdgeState,
   type Fanout,
+  type HandedOver,
   type Message,
   type OpenSession,
   Relay,
@@ -34,6 +35,8 @@ export class FakeSession implements DeviceSession {
   readonly deviceAcks: number[] = []
   readonly replays: number[] = []
   readonly detached: { final: boolean; code: string }[] = []
+  /** Held ones that a worker has to process as well. */
+  readonly #withWorker = new Set<number>()
   readonly #view = new FrameView()
 
   constructor(id: string, request: OpenSession) {
@@ -42,7 +45,7 @@ export class FakeSession implements DeviceSession {
     this.request = request
   }
 
-  relayFrame(view: FrameView, frameStart: number, frameEnd: number): number {
+  relayFrame(view: FrameView, frameStart: number, frameEnd: number, held = false): number {
     const { seq } = view
     if (seq > 0) {
       const verdict = this.begin(seq)
@@ -51,11 +54,12 @@ export class FakeSession implements DeviceSession {
     const bytes = Buffer.from(view.bytes.subarray(frameStart, frameEnd))
     if (this.outcome !== undefined) {
       if (this.outcome === Relay.OVERLOADED && seq > 0) this.taken--
-      if (this.outcome === Relay.UNROUTED && seq > 0) this.finish(seq)
+      if (this.outcome === Relay.UNROUTED && seq > 0 && !held) this.finish(seq)
       return this.outcome
     }
     this.raw.push(bytes)
     this.relayed.push(decode(bytes))
+    if (held) this.#withWorker.add(seq)
     if (this.echo) {
       if (seq > 0) this.acknowledge(seq)
       this.send(bytes, seq)
@@ -76,7 +80,7 @@ export class FakeSession implements DeviceSession {
 
   finish(seq: number): void {
     this.finished.push(seq)
-    this.acknowledge(seq)
+    if (!this.#withWorker.has(seq)) this.acknowledge(seq)
   }
 
   acknowledge(seq: number): void {
@@ -152,6 +156,8 @@ export class FakeFanout implements Fanout {
   settleAtOnce = true
   refuse: SluiceError | undefined
   readonly settling: (() => void)[] = []
+  handsOverAtOnce = true
+  readonly handingOver: (() => void)[] = []
 
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions, settled: () => void): boolean {
     if (this.refuse) throw this.refuse
@@ -173,8 +179,12 @@ export class FakeFanout implements Fanout {
       this.unsubscribe(subscriber, filter)
   }
 
-  publish(message: Message): number {
+  publish(message: Message, handedOver?: HandedOver): number {
     this.published.push(message)
+    if (handedOver !== undefined) {
+      if (this.handsOverAtOnce) handedOver(message)
+      else this.handingOver.push(() => handedOver(message))
+    }
     const to = this.subscriptions.filter(({ filter }) => topicMatches(filter, message.topic))
     for (const { subscriber } of to) subscriber.deliver(message, 0, false, undefined)
     return to.length
