@@ -12,7 +12,7 @@ import { PacketReader, type PacketSink, type PublishView } from '../../../proto/
 import type { DevicePort, DeviceSession, Message } from '../../ports.js'
 import type { Access } from './access.js'
 import { deliverAnswer } from './answer.js'
-import type { Terms } from './connect-terms.js'
+import type { Terms, Will } from './connect-terms.js'
 import type { EdgeContext } from './context.js'
 import { type Client, dispatch } from './dispatch.js'
 import { Downlink } from './downlink.js'
@@ -221,7 +221,12 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     this.#state = 'active'
     this.#patience = Math.ceil(terms.keepAlive * 1.5 * context.ticksPerSecond)
     session.expiry = terms.expiry
+    // One without a delay was held up by a crash.
+    if (session.will?.delay === 0) context.publishWill(session.will.message)
     session.will = undefined
+    if (terms.will !== undefined) {
+      context.journal?.will(session.device, { message: this.#messageOf(terms.will), delay: terms.will.delay })
+    }
     session.useUpstream(upstream.id, upstream.uplinkAcked)
     if (this.#entrance?.method === undefined) this.#entrance = undefined
     this.batch.append(connack)
@@ -366,21 +371,18 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     const will = this.#terms?.will
     session.detach(endOf(context.now, session.expiry))
     if (will !== undefined) {
-      const { topic, payload, qos, retain, properties } = will
-      const message = new DeviceMessage(
-        topic,
-        payload,
-        qos,
-        retain,
-        session.device,
-        messageProperties(properties),
-        context.now,
-      )
-      session.will = { message, delay: will.delay, dueAt: context.now + will.delay * 1000 }
+      session.will = { message: this.#messageOf(will), delay: will.delay, dueAt: context.now + will.delay * 1000 }
       // Routes see a will as a publish while the device still has its session; one with a delay has none any more.
-      if (will.delay === 0 || !session.lasting) upstream.relay(FrameType.PUBLISH, topic, payload, false)
+      if (will.delay === 0 || !session.lasting) upstream.relay(FrameType.PUBLISH, will.topic, will.payload, false)
     }
+    context.journal?.will(session.device, undefined)
     context.dormant(session)
     upstream.detach(this, !session.lasting, 'closed')
+  }
+
+  #messageOf({ topic, payload, qos, retain, properties }: Will): Message {
+    const { context, session } = this
+    const travels = messageProperties(properties)
+    return new DeviceMessage(topic, payload, qos, retain, session.device, travels, context.now)
   }
 }

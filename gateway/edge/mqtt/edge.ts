@@ -14,6 +14,7 @@ import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
 import { MqttSession } from './session.js'
 import { type ByteTransport, SocketTransport } from './transport.js'
+import type { ConnectedWill } from './will.js'
 
 export interface MqttEdgeSetup {
   readonly host: SessionHost
@@ -40,6 +41,8 @@ export interface MqttEdgeSetup {
 export interface MqttJournal extends SessionJournal {
   /** Fills `create`d sessions with what outlived the process. */
   load(create: (device: string) => MqttSession): void
+  /** Wills of the clients that were connected when the process died. */
+  wills(): Iterable<readonly [device: string, will: ConnectedWill]>
 }
 
 /** What a WebSocket server feeds: see {@link MqttEdge.accept}. */
@@ -74,6 +77,9 @@ export function createMqttEdge(setup: MqttEdgeSetup): MqttEdge {
 
 /** Sweeps a second: how exact keep-alive, will delay and session expiry are. */
 const TICKS_PER_SECOND = 2
+
+/** Wills that a crash held up wait this long after the start, milliseconds: links to other gateways come up first. */
+const CRASH_WILL_MS = 2000
 
 interface OwnedSocket extends Socket {
   [OWNER]?: Connection
@@ -191,6 +197,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.#dormant.delete(session)
     if (session.subscriptions !== undefined) this.fanout.unsubscribeAll(session)
     this.journal?.ended(session)
+    if (will !== undefined) this.journal?.will(session.device, undefined)
     session.clear()
     // [MQTT-3.1.3-9]: the end of the session does not wait for the delay.
     if (will !== undefined) this.publishWill(will.message)
@@ -250,11 +257,13 @@ class Edge implements MqttEdge, EdgeContext {
     session.will = undefined
     this.publishWill(will.message)
     this.journal?.changed(session)
+    this.journal?.will(session.device, undefined)
     this.flush.wake()
   }
 
   #restore(): void {
     this.journal?.load((device) => this.create(device))
+    for (const [device, will] of this.journal?.wills() ?? []) this.#restoreWill(device, will)
     for (const session of this.#sessions.values()) {
       this.#dormant.add(session)
       for (const [filter, options] of session.subscriptions ?? []) {
@@ -262,6 +271,15 @@ class Edge implements MqttEdge, EdgeContext {
         this.fanout.subscribe(session, filter, { ...options, retainHandling: 2 }, () => {})
       }
     }
+  }
+
+  /** The connection ended with the former process: its will is due now, or after its delay. */
+  #restoreWill(device: string, { message, delay }: ConnectedWill): void {
+    const session = this.#sessions.get(device) ?? this.create(device)
+    const dueAt = this.now + Math.max(delay * 1000, CRASH_WILL_MS)
+    session.will = { message, delay, dueAt }
+    // One that does not last is here for its will only.
+    if (!session.lasting) session.endsAt = this.now + CRASH_WILL_MS
   }
 }
 

@@ -140,8 +140,9 @@ export class Entrance {
       this.#unavailable(error)
       return
     }
-    // Looked up after the takeover: a session without expiry ended with its connection.
-    const kept = clean ? undefined : context.find(device)
+    // Looked up after the takeover: a session without expiry ended with its connection; what is left may be a will's.
+    const found = clean ? undefined : context.find(device)
+    const kept = found?.lasting === true ? found : undefined
     const session = kept ?? context.create(device)
     const connack = kept === undefined ? fresh : encodeConnack(this.#version, true, Reason.SUCCESS, properties)
     this.#entered = true

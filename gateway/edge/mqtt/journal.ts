@@ -2,7 +2,7 @@ import type { SubscriptionOptions } from '../../ports.js'
 import type { MqttCounters } from './counters.js'
 import type { Delivery } from './in-flight.js'
 import type { MqttOptions } from './options.js'
-import type { PendingWill } from './will.js'
+import type { ConnectedWill, PendingWill } from './will.js'
 
 /** A QoS 2 message from the client between PUBLISH and PUBREL. */
 export interface Received {
@@ -45,6 +45,8 @@ export interface SessionJournal {
   delivered(session: LastingSession, delivery: Delivery): void
   /** The set of QoS 2 messages of the client that wait for their PUBREL changed. */
   received(session: LastingSession): void
+  /** The will of a client that is connected, lasting or not: it is published should the process die. undefined: none any more. */
+  will(device: string, will: ConnectedWill | undefined): void
   commit(): void
 }
 

@@ -1,6 +1,6 @@
 /**
- * {@link MqttJournal} on a {@link Store}. Three kinds of records: `s/DEVICE` a session, `d/DEVICE/N` a delivery, `m/N`
- * a message, once however many sessions wait for it. N counts up, so that order survives.
+ * {@link MqttJournal} on a {@link Store}. Four kinds of records: `s/DEVICE` a session, `d/DEVICE/N` a delivery, `m/N`
+ * a message, once however many sessions wait for it, and `w/DEVICE` the will of a client that is connected. N counts up, so that order survives.
  */
 
 import { packControl, unpackControl } from '../../../proto/control.js'
@@ -12,6 +12,7 @@ import type { LastingSession } from './journal.js'
 import { DeviceMessage } from './message.js'
 import { endOf, type MqttSession } from './session.js'
 import type { Store } from './store.js'
+import type { ConnectedWill } from './will.js'
 
 interface SessionRecord {
   expiry: number
@@ -19,7 +20,7 @@ interface SessionRecord {
   endsAt: number | null
   subscriptions: [string, SubscriptionOptions][]
   received: [number, number][]
-  will?: { message: MessageRecord; delay: number; dueAt: number }
+  will?: WillRecord & { dueAt: number }
 }
 
 interface DeliveryRecord {
@@ -41,6 +42,11 @@ interface MessageRecord {
   at: number
 }
 
+interface WillRecord {
+  message: MessageRecord
+  delay: number
+}
+
 interface StoredMessage {
   readonly number: number
   uses: number
@@ -52,6 +58,7 @@ export function createSessionJournal(store: Store, clock: Pick<Clock, 'wall'>): 
 
 /** Fixed width, so that keys sort as numbers do. */
 const sortable = (number: number): string => number.toString(36).padStart(11, '0')
+const willKey = (device: string): string => `w/${device}`
 const sessionKey = (device: string): string => `s/${device}`
 const deliveryKey = (device: string, number: number): string => `d/${device}\n${sortable(number)}`
 const messageKey = (number: number): string => `m/${sortable(number)}`
@@ -64,6 +71,8 @@ class StoreJournal implements MqttJournal {
   readonly #used = new Map<Delivery, Message>()
   /** Sessions to write at the next commit: several changes of one turn are one record. */
   readonly #changed = new Set<LastingSession>()
+  /** Devices whose will is stored. */
+  readonly #wills = new Set<string>()
   #next = 1
 
   constructor(store: Store, clock: Pick<Clock, 'wall'>) {
@@ -105,10 +114,27 @@ class StoreJournal implements MqttJournal {
     this.#release(delivery)
   }
 
+  will(device: string, will: ConnectedWill | undefined): void {
+    if (will !== undefined) {
+      this.#wills.add(device)
+      this.#store.put(willKey(device), packControl({ message: recordOf(will.message), delay: will.delay }))
+    } else if (this.#wills.delete(device)) this.#store.delete(willKey(device))
+  }
+
   commit(): void {
     for (const session of this.#changed) this.#write(session)
     this.#changed.clear()
     this.#store.commit()
+  }
+
+  *wills(): Iterable<readonly [device: string, will: ConnectedWill]> {
+    const at = this.#clock.wall()
+    for (const [key, value] of this.#store.entries('w/')) {
+      const device = key.slice(2)
+      const { message, delay } = unpackControl(value) as WillRecord
+      this.#wills.add(device)
+      yield [device, { message: messageOf({ ...message, at }), delay }]
+    }
   }
 
   load(create: (device: string) => MqttSession): void {

@@ -94,6 +94,48 @@ t.test('a message for many is acknowledged when it is in the journal of each', a
   await bench.close()
 })
 
+t.test('the will of a client that was connected when the gateway died is published after the restart', async (t) => {
+  const store = new MemoryStore()
+  const before = await start(store)
+  const watch = await before.client({ ...lasting, clientId: 'watch' })
+  await watch.subscribe('will/#', 1)
+  await watch.disconnect()
+  const will = (name: string, willDelayInterval = 0) => ({
+    will: {
+      topic: `will/${name}`,
+      payload: Buffer.from(name),
+      qos: 1,
+      retain: false,
+      properties: { willDelayInterval },
+    },
+  })
+  await before.client({ clientId: 'clean', ...will('clean') })
+  await before.client({ ...lasting, clientId: 'lasting', ...will('lasting') })
+  await before.client({ ...lasting, clientId: 'patient', ...will('patient', 60) })
+  await before.client({ ...lasting, clientId: 'back', ...will('back', 60) })
+  await before.client({ ...lasting, clientId: 'early', ...will('early') })
+  const polite = await before.client({ clientId: 'polite', ...will('polite') })
+  await polite.disconnect()
+  const after = await start(store.image())
+  const early = await after.client({ ...lasting, clientId: 'early' })
+  t.ok(early.connack?.sessionPresent)
+  const clean = await after.client({ ...lasting, clientId: 'clean' })
+  t.notOk(clean.connack?.sessionPresent, 'a session that did not last is not there, though its will is')
+  await after.client({ ...lasting, clientId: 'back' })
+  const heard = await after.client({ ...lasting, clientId: 'watch' })
+  t.match(await heard.nextPublish(), { topic: 'will/early' }, 'its time had come before the client was back')
+  t.match(await heard.nextPublish(), { topic: 'will/clean' })
+  await heard.nothing()
+  after.clock.advance(3000)
+  t.match(await heard.nextPublish(), { topic: 'will/lasting', payload: Buffer.from('lasting') })
+  await heard.nothing()
+  after.clock.advance(60_000)
+  t.match(await heard.nextPublish(), { topic: 'will/patient' })
+  await heard.nothing()
+  await after.close()
+  await before.close()
+})
+
 t.test('what was acknowledged before a crash is there after it', async (t) => {
   const store = new MemoryStore()
   const before = await start(store)
