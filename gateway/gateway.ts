@@ -11,7 +11,9 @@ import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
 import { nearestGateways } from '../proto/nearest.js'
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
+import { unpackTable } from '../proto/table-delta.js'
 import { isTopicName } from '../proto/topic.js'
+import { type BridgeSet, createBridges, NO_BRIDGES } from './bridge/bridge-set.js'
 import { Claims } from './claims.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
@@ -30,6 +32,7 @@ import { type GatewayStore, openGatewayStore } from './gateway-store.js'
 import { addGatewayApi } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
+import { planSessions } from './plan-view.js'
 import type { Clock } from './ports.js'
 import { compileRoutes } from './route/router.js'
 import { countBindings } from './session/occupancy.js'
@@ -77,6 +80,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   /** Stops sending devices away. */
   #departure: (() => void) | undefined
   #meshed = false
+  /** What was said last: each change is logged once. */
+  #hasCoordinator: boolean | undefined
   #beats = 0
   #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
 
@@ -255,12 +260,10 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#sessions.mover.configure({ perSecond, inFlight }, paused)
   }
 
-  answer(query: Query): unknown {
-    if (query.what === 'session' && query.device !== undefined) {
-      const session = this.#sessions.find(query.device)
-      return session === undefined ? undefined : viewSession(session, this.id)
-    }
-    return undefined
+  answer({ what, device, table }: Query): unknown {
+    if (what === 'plan' && table !== undefined) return planSessions(this.#sessions.sessions(), unpackTable(table))
+    const session = what === 'session' && device !== undefined ? this.#sessions.find(device) : undefined
+    return session === undefined ? undefined : viewSession(session, this.id)
   }
 
   heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'> {
@@ -272,13 +275,20 @@ export class Gateway implements FeedEvents, LinkEvents {
       sessions: this.#sessions.size,
       pools: countBindings(this.#sessions.sessions()),
       counters: { connects, disconnects, errors, framesUp, framesDown },
-      p99Ms: 0,
+      p99Ms: this.#links.takeP99(),
     }
   }
 
   connected(up: boolean, detail: string): void {
-    if (up) this.#log.info({ coordinator: detail }, 'registered with the coordinator')
-    else this.#log.warn({ reason: detail }, 'the coordinator is away; serving the last table')
+    if (up === this.#hasCoordinator) return
+    this.#hasCoordinator = up
+    if (!up) this.#log.warn({ reason: detail }, 'the coordinator is away; serving the last table until it is back')
+    else {
+      this.#log.info({ coordinator: detail }, 'registered with the coordinator')
+      // A coordinator that was restarted has to learn who vouches for whom.
+      for (const { worker, up } of this.#links.entries())
+        if (up) this.#feed?.send({ t: 'link_report', worker, event: 'up' })
+    }
   }
 
   /** Why the gateway is not ready to take devices. */

@@ -12,10 +12,11 @@ export type RunGatewayOptions = Omit<GatewayOptions, 'clock' | 'log' | 'random' 
   readonly logLevel?: string
 }
 
-/** Starts a gateway; it runs until {@link Gateway.close}. Logs go to standard error, so that output stays a program's own. */
+/** Starts a gateway; it runs until {@link Gateway.close}. Logs go to standard error, so that output stays a
+ * program's own, and synchronously: they are few, and an asynchronous one spins when its reader is gone. */
 export async function runGateway(options: RunGatewayOptions): Promise<Gateway> {
   const { logLevel = 'warn', ...rest } = options
-  const log = pino({ level: logLevel, base: { gateway: options.id } }, pino.destination({ dest: 2, sync: false }))
+  const log = pino({ level: logLevel, base: { gateway: options.id } }, pino.destination({ dest: 2, sync: true }))
   const prefer = rest.prefer ?? preferredServer(process.env.SLUICE_HTTP)
   return Gateway.start({
     ...rest,

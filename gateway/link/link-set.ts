@@ -24,6 +24,9 @@ export interface LinkSetOptions {
   readonly limits?: Partial<LinkLimits>
 }
 
+/** Round trips that are kept between two heartbeats. */
+const MAX_SAMPLES = 4096
+
 export class LinkSet implements LinkOwner {
   readonly gateway: string
   readonly token: string | undefined
@@ -31,6 +34,7 @@ export class LinkSet implements LinkOwner {
   readonly limits: LinkLimits
   readonly tls: ConnectionOptions | undefined
   readonly #events: LinkEvents
+  #roundTrips: number[] = []
   readonly #links = new Map<string, WorkerLink>()
   /** Links of workers that left the table while bindings still have to be handed off. */
   readonly #leaving = new Set<WorkerLink>()
@@ -98,6 +102,17 @@ export class LinkSet implements LinkOwner {
 
   held(link: WorkerLink, change: 1 | -1): void {
     this.#events.held(link.worker, change)
+  }
+
+  roundTrip(_link: WorkerLink, ms: number): void {
+    if (this.#roundTrips.length < MAX_SAMPLES) this.#roundTrips.push(ms)
+  }
+
+  /** 99th percentile of the round trips since the last call, milliseconds; 0 when there were none. */
+  takeP99(): number {
+    const sorted = this.#roundTrips.sort((a, b) => a - b)
+    this.#roundTrips = []
+    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0
   }
 
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void {

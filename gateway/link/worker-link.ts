@@ -63,6 +63,8 @@ export interface LinkOwner {
   linkDown(link: WorkerLink, hung: boolean, reason: string): void
   /** The worker holds this many sessions, of all gateways. */
   load(link: WorkerLink, sessions: number): void
+  /** A PING came back after this many milliseconds: the way of a frame to the worker and back. */
+  roundTrip(link: WorkerLink, ms: number): void
   /** A binding was given to the worker (+1), or left it (-1). */
   held(link: WorkerLink, change: 1 | -1): void
   /** A PUBLISH of the worker for the fan-out; valid only during the call. */
@@ -85,6 +87,8 @@ export class WorkerLink implements WorkerPort {
   /** The kernel did not take all of the last batch at once: only then the socket has to be asked what waits there. */
   #lagging = false
   #unanswered = 0
+  /** When the oldest unanswered PING left; 0 for none. */
+  #pingedAt = 0
   #backoff: number
   #cancelTimer: (() => void) | undefined
   /** Sessions that the worker has from all gateways, as it said last. */
@@ -269,6 +273,9 @@ export class WorkerLink implements WorkerPort {
       case LinkKind.PING:
         this.#add(LinkKind.PONG, 0, bytes.slice(start, end))
         break
+      case LinkKind.PONG:
+        this.#ponged()
+        break
       case LinkKind.LOAD:
         this.#loaded(readLoad(bytes, start, end).sessions)
     }
@@ -294,6 +301,12 @@ export class WorkerLink implements WorkerPort {
     this.#loaded(hello.sessions ?? 0)
   }
 
+  #ponged(): void {
+    if (this.#pingedAt === 0) return
+    this.#owner.roundTrip(this, this.#owner.clock.now() - this.#pingedAt)
+    this.#pingedAt = 0
+  }
+
   #loaded(sessions: number): void {
     this.sessions = sessions
     this.#owner.load(this, sessions)
@@ -310,7 +323,7 @@ export class WorkerLink implements WorkerPort {
         this.#lost(socket, `${limits.unanswered} pings in ${ms} ms went unanswered`, true)
         return
       }
-      this.#unanswered++
+      if (this.#unanswered++ === 0) this.#pingedAt = this.#owner.clock.now()
       this.#add(LinkKind.PING, 0, new Uint8Array(0))
       this.#keepAlive()
     })

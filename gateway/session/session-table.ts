@@ -25,6 +25,7 @@ import {
   Session,
   type SessionLimits,
   type SessionOwner,
+  UNKNOWN,
 } from './session.js'
 
 /** Which worker a binding belongs to, by the table in force and the links that are up. */
@@ -162,10 +163,11 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     this.#sessions.set(device, session)
     this.counters.connects++
     this.dormant(session)
-    const bindings = exported.bindings.map((snapshot) => this.#adoptBinding(session, snapshot))
+    const snapshots = exported.uplinkAcked === UNKNOWN ? this.#guess(session, exported) : exported.bindings
+    const bindings = snapshots.map((snapshot) => this.#adoptBinding(session, snapshot))
     session.takeUp(exported, bindings)
     for (const [i, binding] of bindings.entries()) {
-      const snapshot = exported.bindings[i] as BindingSnapshot
+      const snapshot = snapshots[i] as BindingSnapshot
       binding.adopt(snapshot, this.#chooser.portOf(snapshot.worker))
     }
     if (bindings.length === 0) this.#bindData(session)
@@ -261,6 +263,17 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
 
   keyedByTopic(pool: string): boolean {
     return this.#chooser.keyedByTopic(pool)
+  }
+
+  /**
+   * The bindings of a session whose gateway died. Where a session has only one, its worker's downlink seqs are the
+   * device's own, so what the device confirmed need not be sent again; else the worker sends all, marked.
+   */
+  #guess(session: Session, { confirmed }: ExportedSession): BindingSnapshot[] {
+    const { dataPool: pool, constant } = session.routes
+    if (pool === undefined || this.#chooser.keyedByTopic(pool)) return []
+    const slot = this.#chooser.slotFor(pool, session.attributes, '')
+    return [{ pool, slot, worker: '', epoch: 0, sent: constant ? confirmed : 0 }]
   }
 
   /** The pool of DATA is bound before the first frame: its worker may have something to say. */

@@ -111,6 +111,7 @@ class Owner implements LinkOwner {
   }
 
   held(): void {}
+  roundTrip(): void {}
 
   workerPublish(_link: WorkerLink, bytes: Uint8Array, start: number, end: number): void {
     const view = new FrameView()
