@@ -61,12 +61,20 @@ export async function readSharedState(keys: SharedKeys): Promise<SharedState | u
   }
 }
 
+/** What a leader is told. */
+export interface FencedStoreEvents {
+  /** The store has a new state. */
+  written(): void
+  /** Somebody else leads. */
+  lost(): void
+}
+
 /** Writes the state while its coordinator leads. */
 export class FencedStore implements StateStore {
   readonly #keys: SharedKeys
   readonly #epoch: number
   readonly #queue = new SaveQueue(() => this.#write())
-  readonly #lost: () => void
+  readonly #events: FencedStoreEvents
   #snapshot: () => CoordinatorState = () => {
     throw new SluiceError('internal', 'there is no state to write yet')
   }
@@ -78,12 +86,12 @@ export class FencedStore implements StateStore {
 
   /**
    * @param epoch of the lease
-   * @param lost called when somebody else leads
+   * @param events what happens to its writes
    */
-  constructor(keys: SharedKeys, epoch: number, lost: () => void) {
+  constructor(keys: SharedKeys, epoch: number, events: FencedStoreEvents) {
     this.#keys = keys
     this.#epoch = epoch
-    this.#lost = lost
+    this.#events = events
   }
 
   /** Of the head as this leader wrote it last: it tells followers that there is something new. */
@@ -144,6 +152,7 @@ export class FencedStore implements StateStore {
     }
     const inHead = parts === 0 ? body : new Uint8Array(0)
     await this.#replace({ epoch: this.#epoch, body: inHead, parts, partsEpoch: this.#epoch, partsNumber: number })
+    this.#events.written()
     const before = this.#live
     this.#live = parts === 0 ? { partsEpoch: 0, partsNumber: 0 } : { partsEpoch: this.#epoch, partsNumber: number }
     if (before.partsEpoch === 0) return
@@ -163,7 +172,7 @@ export class FencedStore implements StateStore {
       // An earlier write that nobody answered may have been made all the same; or the store lost its disk.
       const found = await this.#keys.get(HEAD)
       if (found !== undefined && readHead(found.value).epoch !== this.#epoch) {
-        this.#lost()
+        this.#events.lost()
         throw anotherLeads()
       }
       this.#revision = await this.#keys.put(HEAD, bytes, found?.revision ?? 0)

@@ -18,6 +18,11 @@ import type { SharedKeys } from './shared-keys.js'
  * and as much again. The first table of a new leader is above them, so that a number means one table.
  */
 const VERSION_GAP = 20
+/**
+ * The first table of a new leader goes out this late, in milliseconds: a worker that the leader before met in its last
+ * moments is in no state, but comes back by then. Gateways go on with the table that they have.
+ */
+const GATHER_MS = 1000
 
 /** What leading needs. */
 export interface LeadershipOptions {
@@ -46,7 +51,11 @@ export class Leadership {
    */
   static async begin(options: LeadershipOptions): Promise<Leadership> {
     const { keys, leader, election, file, core: coreOptions, clock, log } = options
-    const store = new FencedStore(keys, leader.epoch, () => election.lost('another coordinator wrote the state'))
+    let leadership: Leadership | undefined
+    const store = new FencedStore(keys, leader.epoch, {
+      written: () => leadership?.lines.tell(),
+      lost: () => election.lost('another coordinator wrote the state'),
+    })
     const state = await store.seal()
     const guarded = election.guard(clock)
     const keep = (snapshot: Parameters<FencedStore['keep']>[0]): FencedStore => {
@@ -61,8 +70,11 @@ export class Leadership {
       state,
       state === undefined ? file : undefined,
     )
-    if (state !== undefined) core.plane.publisher.outnumber(state.table.version + VERSION_GAP)
-    const leadership = new Leadership(options, core, store)
+    if (state !== undefined) {
+      core.plane.publisher.outnumber(state.table.version + VERSION_GAP)
+      core.plane.publisher.hold(clock.now() + GATHER_MS)
+    }
+    leadership = new Leadership(options, core, store)
     try {
       await core.keeper.save()
     } catch (error) {
@@ -89,12 +101,16 @@ export class Leadership {
         await election.confirm()
         const answer = await endpoint.handle(request)
         await core.keeper.save()
-        this.lines.tell()
         return answer
       },
     })
     const endpoints = endpointsOf(core, options, clock)
     this.router = new Router(endpoints.map((endpoint) => (isRead(endpoint) ? endpoint : confirmed(endpoint))))
+  }
+
+  /** Of the state in the store. */
+  get revision(): number {
+    return this.#store.revision
   }
 
   /** Ends at once; nothing is written any more. */

@@ -273,8 +273,9 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
   }
 
   #readiness(): unknown {
-    const version = this.#replica.table?.version
-    if (version !== undefined || this.#forwarding.reachable) return { status: 'ready', ...(version && { version }) }
+    const version = this.#leadership?.core.plane.table.version ?? this.#replica.table?.version
+    if (version !== undefined) return { status: 'ready', version }
+    if (this.#forwarding.reachable) return { status: 'ready' }
     const reason = this.#store.up ? 'nobody leads yet' : 'NATS is away, and no state is known here'
     return raw({ status: 503, contentType: 'application/json', body: JSON.stringify({ status: 'waiting', reason }) })
   }
@@ -289,6 +290,8 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
       leader: leader === undefined ? null : { url: leader.url, epoch: leader.epoch },
       leaderSeems: this.#leadership === undefined ? (this.#election?.verdict ?? 'unknown') : 'alive',
       store: this.#store.up ? 'up' : 'away',
+      // Equal on all of them when nobody is behind.
+      revision: this.#leadership?.revision ?? this.#replica.revision,
     }
   }
 }
