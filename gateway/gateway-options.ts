@@ -1,8 +1,11 @@
 /** What a gateway is started with. Command-line flags and configuration files end up here. */
 
+import type { BridgeOptions } from './bridge/bridge-options.js'
 import type { AccessRules } from './edge/mqtt/access.js'
 import type { MqttOptions } from './edge/mqtt/options.js'
 import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
+import type { DialLine } from './control/line.js'
+import type { GatewayView } from './http-api.js'
 import type { Clock } from './ports.js'
 
 /** The log; a pino logger fits. */
@@ -11,6 +14,20 @@ export interface GatewayLog {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
+}
+
+/** What makes a gateway one thread of several that share its ports and its name. */
+export interface GatewayThread {
+  /** 0, 1, 2 ... */
+  readonly index: number
+  /** Where each thread is dialed by other threads and gateways, by number. */
+  readonly peers: readonly string[]
+  /** Where this one listens for them. */
+  readonly peerPort: number
+  /** The way to the coordinator. */
+  readonly dial: DialLine
+  /** What all threads together say, from what this one says. */
+  readonly widen: (view: GatewayView) => GatewayView
 }
 
 export interface GatewayOptions {
@@ -43,6 +60,8 @@ export interface GatewayOptions {
   /** Who may publish and subscribe to what over MQTT; everything when absent. */
   readonly mqttRules?: AccessRules
   readonly websocket?: Partial<WebSocketEdgeOptions>
+  /** Upstream MQTT brokers that topics are mirrored to and from. */
+  readonly bridges?: readonly BridgeOptions[]
   readonly clock: Clock
   readonly log: GatewayLog
   /** 0 to 1. */
@@ -50,4 +69,6 @@ export interface GatewayOptions {
   /** Makes ids that cannot be guessed. */
   readonly newId: () => string
   readonly pid: number
+  /** Absent: one thread is the whole gateway. */
+  readonly thread?: GatewayThread
 }

@@ -1,11 +1,14 @@
 /** Prometheus text of a gateway: everything is counted in plain fields and copied when somebody asks. */
 
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { BridgeStatus } from './bridge/bridge.js'
 import type { Counters } from './counters.js'
 
 /** Where the numbers come from; read at scrape time. */
 export interface MetricSources {
   readonly gateway: string
+  /** Number of this thread of the gateway, where it has several. */
+  readonly thread?: number | undefined
   readonly counters: Counters
   /** Further counters by metric name without the `sluice_` prefix, for instance the fan-out's. */
   readonly more: () => Readonly<Record<string, number>>
@@ -14,6 +17,7 @@ export interface MetricSources {
   readonly pendingMoves: () => number
   /** Worker id and whether its link is up. */
   readonly links: () => Iterable<{ worker: string; up: boolean; sessions: number }>
+  readonly bridges: () => readonly BridgeStatus[]
 }
 
 const NAMES: Readonly<Record<keyof Counters, [string, string]>> = {
@@ -35,7 +39,8 @@ const NAMES: Readonly<Record<keyof Counters, [string, string]>> = {
 /** A registry of its own per gateway: several gateways can live in one process. */
 export function createMetrics(sources: MetricSources): { text(): Promise<string>; readonly contentType: string } {
   const registry = new Registry()
-  registry.setDefaultLabels({ gateway: sources.gateway })
+  const { gateway, thread } = sources
+  registry.setDefaultLabels(thread === undefined ? { gateway } : { gateway, thread: String(thread) })
   const registers = [registry]
   for (const [field, [name, help]] of Object.entries(NAMES)) {
     const key = field as keyof Counters
@@ -69,6 +74,30 @@ export function createMetrics(sources: MetricSources): { text(): Promise<string>
     registers,
     collect() {
       for (const [counter, value] of Object.entries(sources.more())) this.set({ counter }, value)
+    },
+  })
+
+  new Gauge({
+    name: 'sluice_bridge_up',
+    help: 'Whether a bridge that runs here is connected to its broker.',
+    labelNames: ['bridge'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { name, state } of sources.bridges())
+        if (state !== 'standby') this.set({ bridge: name }, state === 'connected' ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'sluice_bridge_messages',
+    help: 'Messages of a bridge: sent, received, dropped, refused, echoes since the start; queued now.',
+    labelNames: ['bridge', 'what'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { name, queued, sent, received, dropped, refused, echoes } of sources.bridges())
+        for (const [what, count] of Object.entries({ queued, sent, received, dropped, refused, echoes }))
+          this.set({ bridge: name, what }, count)
     },
   })
 

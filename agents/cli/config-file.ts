@@ -5,11 +5,16 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Command, Option } from 'commander'
-import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
+import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { CliError, ExitCode } from './cli-error.js'
 
-/** Settings that are no flags: a value of this type, or a group of them. */
-export type SettingKind = 'number' | 'boolean' | 'string' | { readonly [name: string]: SettingKind }
+/** Settings that are no flags: a value of this type, a group of them, or a list of such. */
+export type SettingKind =
+  | 'number'
+  | 'boolean'
+  | 'string'
+  | { readonly [name: string]: SettingKind }
+  | { readonly listOf: SettingKind }
 
 /** Names of the sections. */
 const SECTIONS = ['up', 'coordinator', 'gateway', 'worker', 'device'] as const
@@ -80,6 +85,10 @@ class ConfigFile {
       if (typeof value === kind) return value
       throw this.#wrong(this.#offsetOf(path), path, `must be a ${kind}, not ${JSON.stringify(value)}`)
     }
+    if (isList(kind)) {
+      if (!Array.isArray(value)) throw this.#wrong(this.#offsetOf(path), path, 'must be a list')
+      return Promise.all(value.map((one, at) => this.#setting(one, kind.listOf, [...path, String(at)])))
+    }
     const found: Record<string, unknown> = {}
     for (const [key, inner] of Object.entries(this.#record(value, path))) {
       if (!Object.hasOwn(kind, key)) throw await this.#unknown([...path, key], Object.keys(kind))
@@ -112,6 +121,11 @@ class ConfigFile {
     let node: unknown = this.#document.contents
     let offset = 0
     for (const key of path) {
+      if (isSeq(node)) {
+        node = node.items[Number(key)]
+        offset = (node as Node | undefined)?.range?.[0] ?? offset
+        continue
+      }
       if (!isMap(node)) return offset
       const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
       if (pair === undefined) return offset
@@ -139,6 +153,10 @@ function flagValue(option: Option, value: unknown): unknown {
   }
   const parse = option.parseArg as ((text: string, previous: unknown) => unknown) | undefined
   return option.argChoices === undefined && parse !== undefined ? parse(text, undefined) : text
+}
+
+function isList(kind: Exclude<SettingKind, string>): kind is { readonly listOf: SettingKind } {
+  return Object.hasOwn(kind, 'listOf')
 }
 
 function camel(key: string): string {

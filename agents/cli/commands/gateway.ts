@@ -19,12 +19,13 @@ interface GatewayFlags {
   readonly advertise?: string
   readonly coordinator: string
   readonly data?: string
+  readonly nats?: string
   readonly token?: string
   readonly insecure: boolean
   readonly http: 'auto' | 'uws' | 'node'
   readonly capacity: number
   readonly json: boolean
-  readonly settings?: Pick<RunGatewayOptions, 'mqtt' | 'websocket' | 'resumeWindowMs'>
+  readonly settings?: Pick<RunGatewayOptions, 'mqtt' | 'mqttRules' | 'websocket' | 'resumeWindowMs' | 'bridges'>
 }
 
 /** What a configuration file can set beside the flags; gateway/edge/ tells what each one means. */
@@ -49,6 +50,10 @@ export const GATEWAY_SETTINGS = {
     responseInformation: 'string',
     tellNoSubscribers: 'boolean',
   },
+  mqttRules: {
+    publish: { allow: { listOf: 'string' }, deny: { listOf: 'string' }, reason: 'number' },
+    subscribe: { allow: { listOf: 'string' }, deny: { listOf: 'string' }, reason: 'number' },
+  },
   websocket: {
     maxFrame: 'number',
     dropAbove: 'number',
@@ -57,6 +62,30 @@ export const GATEWAY_SETTINGS = {
     leaveMs: 'number',
     maxConnections: 'number',
     connectsPerSecond: 'number',
+  },
+  bridges: {
+    listOf: {
+      name: 'string',
+      url: 'string',
+      username: 'string',
+      password: 'string',
+      clientId: 'string',
+      protocolVersion: 'number',
+      runs: 'string',
+      maxQueued: 'number',
+      maxQueuedBytes: 'number',
+      sessionExpiry: 'number',
+      tls: { caFile: 'string', certFile: 'string', keyFile: 'string', serverName: 'string', verify: 'boolean' },
+      rules: {
+        listOf: {
+          topic: 'string',
+          direction: 'string',
+          localPrefix: 'string',
+          remotePrefix: 'string',
+          qos: 'number',
+        },
+      },
+    },
   },
 } as const satisfies Record<string, SettingKind>
 
@@ -75,6 +104,7 @@ export function gatewayCommand(): Command {
     .option('--advertise <name>', 'host name or address that devices reach it by, when it is not --host')
     .addOption(coordinatorFlag())
     .option('--data <dir>', 'directory for the last table, sessions and retained messages')
+    .option('--nats <url>', 'NATS servers for fan-out between gateways; without them they dial each other')
     .option('--capacity <n>', 'sessions it is meant to hold at most; 0: no stated limit', integer(0, 10_000_000), 0)
     .addOption(
       new Option('--http <server>', 'HTTP server: uws where its native part loads, else node')

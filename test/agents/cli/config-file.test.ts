@@ -53,6 +53,14 @@ t.test('settings that are no flags are handed on as they are', async (t) => {
   t.same(settings, { resumeWindowMs: 5000, mqtt: { maxKeepAlive: 60, queueQos0: true } })
 })
 
+t.test('lists of records are settings too, and a mistake in one is found at its line', async (t) => {
+  const { settings } = await read(t, 'gateway:\n  bridges:\n    - { name: a, rules: [{ topic: x, qos: 1 }] }\n')
+  t.same(settings, { bridges: [{ name: 'a', rules: [{ topic: 'x', qos: 1 }] }] })
+  const wrong = 'gateway:\n  bridges:\n    - name: a\n    - name: b\n      rules: [{ topic: x, qos: many }]\n'
+  t.equal(await failure(t, wrong), 'F:5:27 gateway.bridges.1.rules.0.qos: must be a number, not "many"')
+  t.match(await failure(t, 'gateway: { bridges: 5 }'), /gateway.bridges: must be a list/)
+})
+
 t.test('an empty file, and a file without the section, change nothing', async (t) => {
   t.match(await read(t, ''), { region: 'local', settings: {} })
   t.match(await read(t, 'worker: {}'), { region: 'local', settings: {} })
