@@ -17,6 +17,7 @@ interface UpFlags extends Omit<FleetOptions, 'data' | 'extra'> {
   readonly data?: string
   readonly json: boolean
   readonly rate?: number
+  readonly nats?: string
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
 }
@@ -40,6 +41,7 @@ export function upCommand(script: string): Command {
     .option('--link-port <port>', 'link port of the first worker', port, 9000)
     .option('--routes <file>', 'routes file, YAML or JSON')
     .option('--data <dir>', 'directory for what must survive a restart (a temporary one unless given)')
+    .option('--nats <url>', 'NATS servers for fan-out between gateways; without them the gateways dial each other')
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
@@ -60,8 +62,8 @@ async function up(flags: UpFlags, script: string): Promise<void> {
 }
 
 function fleetOptions(flags: UpFlags, data: string): FleetOptions {
-  const { json: _json, rate, movesPerSecond, movesInFlight, ...rest } = flags
-  const given = (flag: string, value: number | undefined) => (value === undefined ? [] : [flag, String(value)])
+  const { json: _json, rate, nats, movesPerSecond, movesInFlight, ...rest } = flags
+  const given = (flag: string, value: number | string | undefined) => (value === undefined ? [] : [flag, String(value)])
   const file = (path: string) => resolve(path)
   return {
     ...rest,
@@ -71,7 +73,7 @@ function fleetOptions(flags: UpFlags, data: string): FleetOptions {
     ...(flags.config === undefined ? {} : { config: file(flags.config) }),
     extra: {
       coordinator: [...given('--moves-per-second', movesPerSecond), ...given('--moves-in-flight', movesInFlight)],
-      gateway: [],
+      gateway: given('--nats', nats),
       worker: [],
       device: given('--rate', rate),
     },
