@@ -9,6 +9,7 @@ import type { Authenticate, AuthMethod } from './authentication.js'
 import { Connection } from './connection.js'
 import type { EdgeContext, MqttAdmission, MqttLog } from './context.js'
 import { MqttCounters } from './counters.js'
+import { isDirect, readDirectly } from './direct-socket.js'
 import type { SessionJournal } from './journal.js'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
@@ -156,9 +157,11 @@ class Edge implements MqttEdge, EdgeContext {
       socket.destroy()
       return
     }
-    socket[OWNER] = this.accept(new SocketTransport(socket)) as Connection
+    const connection: Connection = this.accept(new SocketTransport(socket)) as Connection
+    socket[OWNER] = connection
     // Shared functions: a closure for each event of each idle connection would cost more than its session.
-    socket.on('data', onData)
+    if (isDirect(socket)) readDirectly(socket, connection)
+    else socket.on('data', onData)
     socket.on('drain', onDrain)
     socket.on('close', onClose)
     socket.on('error', onError)
