@@ -5,6 +5,7 @@ import { CliError, ExitCode } from './cli-error.js'
 
 /** Options that every command which talks to a coordinator has. */
 export interface AdminOptions {
+  /** Base URL; of several coordinators with commas between: the first that can be reached answers. */
   readonly coordinator: string
   /** Bearer token of the admin API. */
   readonly token?: string
@@ -21,9 +22,9 @@ export interface AdminClient {
 
 /** @throws CliError (usage) when the URL is not http or https */
 export function createAdminClient(options: AdminOptions): AdminClient {
-  const base = baseUrl(options.coordinator)
+  const bases = options.coordinator.split(',').map((url) => baseUrl(url.trim()))
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
-    const response = await request(base, method, path, body, options)
+    const { response, base } = await requestAny(bases, method, path, body, options)
     const text = await response.text()
     if (!response.ok) throw refusal(response.status, text, `${method} ${path}`)
     try {
@@ -35,7 +36,7 @@ export function createAdminClient(options: AdminOptions): AdminClient {
       })
     }
   }
-  return { url: base, get: (path) => call('GET', path), send: call }
+  return { url: bases[0] as string, get: (path) => call('GET', path), send: call }
 }
 
 function baseUrl(text: string): string {
@@ -47,6 +48,25 @@ function baseUrl(text: string): string {
     })
   }
   return url.href.replace(/\/+$/, '')
+}
+
+/** The first coordinator that can be reached answers. What may have been done already is not asked of a second one. */
+async function requestAny(
+  bases: readonly string[],
+  method: string,
+  path: string,
+  body: unknown,
+  options: AdminOptions,
+): Promise<{ response: Response; base: string }> {
+  for (const [i, base] of bases.entries()) {
+    try {
+      return { response: await request(base, method, path, body, options), base }
+    } catch (error) {
+      const refused = (error as { cause?: { cause?: { code?: string } } }).cause?.cause?.code === 'ECONNREFUSED'
+      if (i === bases.length - 1 || (method !== 'GET' && !refused)) throw error
+    }
+  }
+  throw new CliError('no coordinator was named', { exitCode: ExitCode.USAGE })
 }
 
 async function request(

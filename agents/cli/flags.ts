@@ -40,7 +40,7 @@ export function withAdminFlags(command: Command): Command {
 }
 
 export function coordinatorFlag(): Option {
-  return new Option('--coordinator <url>', 'where the coordinator is')
+  return new Option('--coordinator <url>', 'where the coordinator is; of several, all of them with commas between')
     .env('SLUICE_COORDINATOR')
     .default('http://127.0.0.1:7000')
 }

@@ -9,7 +9,7 @@ import type { Clock } from './clock.js'
 import type { WorkerLog } from './handler.js'
 
 export interface ControlOptions {
-  /** Base URL of the coordinator, `http://` or `https://`. */
+  /** Base URL of the coordinator, `http://` or `https://`; of several with commas between. */
   coordinator: string
   token: string | undefined
   log: WorkerLog
@@ -33,6 +33,8 @@ export class ControlClient {
   #socket: WebSocket | undefined
   #registered = false
   #attempts = 0
+  /** Several coordinators take turns from attempt to attempt. */
+  #turn = 0
   #closed = false
   #stopTimer: (() => void) | undefined
   #first: { resolve: () => void; reject: (error: Error) => void } | undefined
@@ -70,10 +72,11 @@ export class ControlClient {
   }
 
   #connect(): void {
-    const { token } = this.#options
+    const { token, coordinator } = this.#options
+    const urls = controlUrls(coordinator)
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
     const options = { headers, maxPayload: MAX_CONTROL_BYTES, handshakeTimeout: HANDSHAKE_MS, perMessageDeflate: false }
-    const socket = new WebSocket(controlUrl(this.#options.coordinator), options)
+    const socket = new WebSocket(urls[this.#turn++ % urls.length] as string, options)
     this.#socket = socket
     let why = ''
     socket.on('open', () => this.#register(socket))
@@ -152,8 +155,13 @@ export class ControlClient {
   }
 }
 
+/** One or more base URLs with commas between. @throws SluiceError `bad_request` naming the one that is none */
+export function controlUrls(coordinators: string): string[] {
+  return coordinators.split(',').map((url) => controlUrl(url.trim()))
+}
+
 /** `http://HOST:PORT` → `ws://HOST:PORT/v1/control`. */
-export function controlUrl(coordinator: string): string {
+function controlUrl(coordinator: string): string {
   const url = URL.canParse(coordinator) ? new URL(coordinator) : undefined
   if (url === undefined || !/^(https?|wss?):$/.test(url.protocol)) {
     throw new SluiceError('bad_request', `coordinator ${coordinator} is not an http:// or https:// URL`, {

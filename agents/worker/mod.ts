@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import { SluiceError } from '../../proto/errors.js'
 import { type Clock, systemClock } from './clock.js'
-import { ControlClient, controlUrl } from './control-client.js'
+import { ControlClient, controlUrls } from './control-client.js'
 import type { WorkerHandler, WorkerLog } from './handler.js'
 import { DEFAULT_LIMITS, LinkServer, type Listen, type ServerLimits } from './link-server.js'
 
@@ -190,7 +190,7 @@ class RunningWorker implements Worker {
 
 function checkOptions(options: WorkerOptions): void {
   const { pool, id, port, weight, handler, coordinator } = options
-  if (coordinator !== undefined) controlUrl(coordinator)
+  if (coordinator !== undefined) controlUrls(coordinator)
   if (typeof pool !== 'string' || !ID_PATTERN.test(pool))
     throw wrong('pool', 'has to be a name: letters, digits and . _ : @ -')
   if (id !== undefined && !ID_PATTERN.test(id)) throw wrong('id', 'has to be a name: letters, digits and . _ : @ -')

@@ -46,6 +46,28 @@ t.test('nobody listening exits with 4 and names the flag', async (t) => {
   t.match(error.fix, /--coordinator/)
 })
 
+t.test('of several coordinators the next one is asked when one is not there', async (t) => {
+  const coordinator = await serve(t, (request, response) => response.end(JSON.stringify(request.method)))
+  const client = createAdminClient({ coordinator: `http://127.0.0.1:1, ${coordinator}` })
+  t.equal(await client.get('/v1/status'), 'GET')
+  t.equal(await client.send('PUT', '/v1/routes', {}), 'PUT', 'a write that cannot have been done is tried elsewhere')
+})
+
+t.test('a write that may have been done is not asked of a second coordinator', async (t) => {
+  let asked = 0
+  const dying = await serve(t, (request) => void request.socket.destroy())
+  const other = await serve(t, (_request, response) => {
+    asked++
+    response.end('{}')
+  })
+  const client = createAdminClient({ coordinator: `${dying},${other}` })
+  const error = await failure(client.send('POST', '/v1/workers/w/drain'))
+  t.equal(error.exitCode, ExitCode.UNREACHABLE)
+  t.equal(asked, 0)
+  await client.get('/v1/status')
+  t.equal(asked, 1, 'a read is')
+})
+
 t.test('a coordinator that never answers is given up', async (t) => {
   const coordinator = await serve(t, () => {})
   const error = await failure(createAdminClient({ coordinator, timeoutMs: 50 }).get('/v1/status'))
