@@ -26,12 +26,13 @@ import type { HttpServer } from './edge/server/server.js'
 import { CONNECT_PATH, createEdgeRooms, createWebSocketEdge, type WebSocketEdge } from './edge/websocket/edge.js'
 import { createFanoutCounters } from './fanout/counters.js'
 import { createFanout, type LocalFanout } from './fanout/fan-out.js'
-import { createFleetBus, type FleetBus } from './fleet-bus.js'
+import { createFleetBus, type FleetBus, memberName } from './fleet-bus.js'
 import type { GatewayLog, GatewayOptions } from './gateway-options.js'
 import { type GatewayStore, openGatewayStore } from './gateway-store.js'
-import { addGatewayApi } from './http-api.js'
+import { addGatewayApi, type GatewayView } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
+import { listenForPeers } from './peer-listener.js'
 import { planSessions } from './plan-view.js'
 import type { Clock } from './ports.js'
 import { compileRoutes } from './route/router.js'
@@ -69,6 +70,8 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #server: HttpServer
   readonly #webSocket: WebSocketEdge
   readonly #mqtt: MqttEdge
+  /** Where others dial this thread, when it is one of several. */
+  #peerServer: HttpServer | undefined
   readonly #file: TableFile | undefined
   readonly #view = new FrameView()
   #bridges: BridgeSet = NO_BRIDGES
@@ -110,7 +113,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     })
     const counters = createFanoutCounters()
     this.#bus = createFleetBus(options, counters, (question) => this.#claims.answer(question))
-    this.#claims = new Claims(id, this.#bus, this.#sessions, clock)
+    this.#claims = new Claims(memberName(options), this.#bus, this.#sessions, clock)
     this.#fanout = createFanout({
       clock,
       log,
@@ -150,14 +153,20 @@ export class Gateway implements FeedEvents, LinkEvents {
    * @throws SluiceError `conflict` naming the port that is taken
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const { prefer, log, clock } = options
-    const server = await createHttpServer({ log, clock, ...(prefer === undefined ? {} : { prefer }) })
+    const { prefer, log, clock, thread } = options
+    const server = await createHttpServer({
+      log,
+      clock,
+      shared: thread !== undefined,
+      ...(prefer === undefined ? {} : { prefer }),
+    })
     const store = options.data === undefined ? undefined : await openGatewayStore(options.data, options.id, clock)
     const gateway = new Gateway(options, server, store)
     gateway.#addPaths()
     await gateway.#loadTable()
     await gateway.#addBridges()
     await gateway.#listen()
+    gateway.#bus.useTable(gateway.#table)
     gateway.#register()
     return gateway
   }
@@ -187,6 +196,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     await new Promise<void>((resolve) => setImmediate(resolve))
     this.#links.close()
     await this.#server.close()
+    await this.#peerServer?.close()
     await this.#store?.close()
   }
 
@@ -256,8 +266,9 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#departure = draining ? this.#sendAway(windowMs) : undefined
   }
 
-  budget({ perSecond, inFlight, paused }: MoveBudget): void {
+  budget({ perSecond, inFlight, paused, abort }: MoveBudget): void {
     this.#sessions.mover.configure({ perSecond, inFlight }, paused)
+    if (abort === true) this.#sessions.mover.abort()
   }
 
   answer({ what, device, table }: Query): unknown {
@@ -336,7 +347,10 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   async #listen(): Promise<void> {
-    const { host, port, mqttPort, advertise = host } = this.#options
+    const { host, port, mqttPort, advertise = host, thread } = this.#options
+    const { endpoint } = this.#bus
+    if (thread !== undefined && endpoint !== undefined)
+      this.#peerServer = await listenForPeers(this.#options, thread.peerPort, endpoint)
     const httpPort = await this.#server.listen(host, port)
     const mqtt = await this.#mqtt.listen(host, mqttPort)
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
@@ -360,7 +374,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   #register(): void {
-    const { coordinator, region, location, capacity = 0, pid, newId, token, clock, random } = this.#options
+    const { coordinator, region, location, capacity = 0, pid, newId, token, clock, random, thread } = this.#options
     if (coordinator === undefined) return
     const register = { id: this.id, region, ...this.#urls, capacity, pid, incarnation: newId() }
     this.#feed = new Feed({
@@ -370,6 +384,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       random,
       events: this,
       ...(token === undefined ? {} : { token }),
+      ...(thread === undefined ? {} : { dial: thread.dial }),
     })
   }
 
@@ -384,6 +399,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   #addPaths(): void {
     const metrics = createMetrics({
       gateway: this.id,
+      thread: this.#options.thread?.index,
       counters: this.#counters,
       more: () => ({ ...this.#fanout.counters, ...this.#mqtt.counters, ...this.#webSocket.counters }),
       sessions: () => this.#sessions.size,
@@ -393,7 +409,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       bridges: () => this.#bridges.status(),
     })
     const gateway = this
-    addGatewayApi(this.#server, {
+    const view: GatewayView = {
       get table() {
         return gateway.#table
       },
@@ -404,9 +420,11 @@ export class Gateway implements FeedEvents, LinkEvents {
       status: () => this.#status(),
       metrics: () => metrics.text(),
       metricsType: metrics.contentType,
-    })
+    }
+    const { thread } = this.#options
+    addGatewayApi(this.#server, thread === undefined ? view : thread.widen(view))
     this.#server.websocket('/mqtt', createMqttEndpoint(this.#mqtt))
-    if (this.#bus.endpoint !== undefined) this.#server.websocket('/v1/peer', this.#bus.endpoint)
+    if (this.#bus.endpoint !== undefined && thread === undefined) this.#server.websocket('/v1/peer', this.#bus.endpoint)
   }
 
   #status(): unknown {

@@ -181,6 +181,8 @@ export interface MoveBudget {
   perSecond: number
   inFlight: number
   paused: boolean
+  /** Once: what has not begun is called off. Those sessions stay with their workers until the next table. */
+  abort?: boolean
 }
 
 /**

@@ -34,12 +34,20 @@ export class BudgetSplitter {
     this.share(this.#gateways)
   }
 
+  /** Calls off every move that has not begun. */
+  abort(): void {
+    for (const id of this.#gateways) this.#send(id, { ...this.#partOf(), abort: true })
+  }
+
   /** These gateways are connected now. */
   share(gateways: readonly string[]): void {
     this.#gateways = gateways
+    for (const id of gateways) this.#send(id, this.#partOf())
+  }
+
+  #partOf(): MoveBudget {
     const { perSecond, inFlight, paused } = this.#budget
-    const part = (whole: number): number => Math.max(1, Math.floor(whole / gateways.length))
-    for (const id of gateways)
-      this.#send(id, { t: 'move_budget', perSecond: part(perSecond), inFlight: part(inFlight), paused })
+    const part = (whole: number): number => Math.max(1, Math.floor(whole / this.#gateways.length))
+    return { t: 'move_budget', perSecond: part(perSecond), inFlight: part(inFlight), paused }
   }
 }

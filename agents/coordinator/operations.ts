@@ -75,6 +75,13 @@ export class Operations {
     return budget.budget
   }
 
+  /** Calls off the moves that have not begun; their sessions stay where they are until the next table. */
+  abortMoves(): FleetMoveBudget {
+    const { budget } = this.#plane
+    budget.abort()
+    return budget.budget
+  }
+
   #decided(cause: string): void {
     this.#keep()
     this.#plane.intentsChanged(cause)

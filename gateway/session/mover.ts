@@ -34,6 +34,7 @@ export class Mover {
   #running = new Set<Binding>()
   #progress = new Map<string, MoveProgress>()
   #paused = false
+  #aborted = false
   /** Token bucket: moves that may begin now. */
   #tokens = 0
   #filledAt: number
@@ -60,18 +61,24 @@ export class Mover {
 
   /** Queues a binding for a handoff. */
   plan(binding: Binding): void {
-    if (this.#queue.has(binding) || this.#running.has(binding)) return
+    if (this.#aborted || this.#queue.has(binding) || this.#running.has(binding)) return
     this.#queue.add(binding)
     this.#progressOf(binding.pool).planned++
     this.#wakeSoon(0)
   }
 
-  /** Drops everything that has not begun. */
+  /** Drops everything that has not begun, and takes nothing new until {@link restart}. */
   abort(): number {
     const dropped = this.#queue.size
     for (const binding of this.#queue) this.#progressOf(binding.pool).planned--
     this.#queue.clear()
+    this.#aborted = true
     return dropped
+  }
+
+  /** A new table: what was called off may be planned again. */
+  restart(): void {
+    this.#aborted = false
   }
 
   finished(binding: Binding, device: string, { from, to, clean, lastSeq, firstSeq, pauseMs }: Handover): void {

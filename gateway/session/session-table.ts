@@ -178,6 +178,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   useTable(table: RoutingTable, router: SessionRouter): void {
     this.#table = table
     this.#router = router
+    this.mover.restart()
     for (const session of this.#sessions.values()) this.#follow(session)
     this.retryWaiting()
   }

@@ -45,7 +45,7 @@ t.test(
       await broker.remove()
     })
     // Not `shared/#`: the worker's answers on TOPIC/reply are for this device too.
-  await inside.subscribeAsync('shared/+', { qos: 1 })
+    await inside.subscribeAsync('shared/+', { qos: 1 })
     await eventually(
       'the first gateway runs it',
       5000,

@@ -4,8 +4,11 @@
  */
 
 import { fileURLToPath } from 'node:url'
+import mqtt from 'mqtt'
 import t from 'tap'
+import { encodeFrame, FrameType } from '../../proto/frame.js'
 import { DeviceFleet, type FleetReport } from './device-fleet.js'
+import { PlainDevice } from './plain-device.js'
 import { eventually, type Product, startProduct } from './product.js'
 
 const HANDLER = fileURLToPath(new URL('counting-handler.js', import.meta.url))
@@ -127,6 +130,36 @@ t.test(
     const report = await fleet.finish(10_000)
     t.match(report, WHOLE, JSON.stringify(report))
     fleet.close()
+  },
+)
+
+t.test(
+  'without any worker frames wait, then the device hears no_worker; MQTT devices stay; nothing acknowledged is lost',
+  async (t) => {
+    const product = await startProduct('--workers', '1')
+    t.teardown(() => product.stop())
+    const [gateway] = product.gateways
+    await product.post('/v1/pools/default/scale', { workers: 0 })
+    await eventually('no worker', 10_000, async () => ((await workersOf(product)).length === 0 ? true : undefined))
+    const device = new PlainDevice(`${gateway?.ws}?device=waiting`)
+    await device.next(FrameType.WELCOME)
+    const client = await mqtt.connectAsync(gateway?.mqtt ?? '', { protocolVersion: 4, reconnectPeriod: 0 })
+    let closed = false
+    client.once('close', () => {
+      closed = true
+    })
+    const acknowledged = client.publishAsync('waiting', 'from mqtt', { qos: 1 })
+    device.send(encodeFrame({ seq: 1, topic: 'waiting', payload: Buffer.from('kept') }))
+    device.send(encodeFrame({ topic: 'waiting', payload: Buffer.from('dropped') }))
+    const error = (await device.next(FrameType.ERROR)).headers()
+    t.match(error, { code: 'no_worker', retryAfterMs: /^\d+$/ })
+    await product.post('/v1/pools/default/scale', { workers: 1 })
+    const answer = await device.next(FrameType.DATA)
+    t.equal(Buffer.from(answer.payload()).toString(), 'kept')
+    await acknowledged
+    t.notOk(closed, 'the MQTT device was never disconnected')
+    await client.endAsync(true)
+    device.close()
   },
 )
 

@@ -19,6 +19,12 @@ interface Move {
   readonly receipts?: readonly MoveReceipt[]
 }
 
+interface Budget {
+  readonly perSecond: number
+  readonly inFlight: number
+  readonly paused: boolean
+}
+
 interface MovesAnswer {
   readonly running: readonly Move[]
   readonly recent: readonly Move[]
@@ -40,6 +46,11 @@ const COLUMNS: readonly Column<Move>[] = [
 
 export function movesCommand(): Command {
   const command = new Command('moves').description('sessions that are being moved, and the moves before')
+  command.addCommand(budgetCommand('pause', 'begin no further move; those under way finish', 'PUT', { paused: true }))
+  command.addCommand(budgetCommand('resume', 'go on after a pause', 'PUT', { paused: false }))
+  command.addCommand(
+    budgetCommand('abort', 'call off what has not begun; those sessions stay until the next table', 'POST'),
+  )
   return withAdminFlags(command).action(async (flags: AdminOptions & { json: boolean }) => {
     const moves = (await createAdminClient(flags).get('/v1/moves')) as MovesAnswer
     print(flags.json, moves, ({ running, recent }) => {
@@ -52,6 +63,19 @@ export function movesCommand(): Command {
       return parts.join('\n')
     })
   })
+}
+
+/** Changes how fast sessions may move, in the whole fleet. */
+function budgetCommand(name: string, description: string, method: 'PUT' | 'POST', body?: object): Command {
+  const path = method === 'PUT' ? '/v1/moves/budget' : '/v1/moves/abort'
+  return withAdminFlags(new Command(name).description(description)).action(
+    async (flags: AdminOptions & { json: boolean }) => {
+      const budget = (await createAdminClient(flags).send(method, path, body)) as Budget
+      print(flags.json, budget, ({ perSecond, inFlight, paused }) =>
+        paused ? 'Moves are paused.' : `Up to ${perSecond} sessions a second move, ${inFlight} at once.`,
+      )
+    },
+  )
 }
 
 const millis = (time: string | number) => (typeof time === 'number' ? time : Date.parse(time))

@@ -56,6 +56,7 @@ export function fleetEndpoints({ plane, operations, now, wall, scale }: FleetEnd
       path: '/v1/moves/budget',
       handle: async (request) => operations.setBudget(await readJson(request)),
     },
+    { method: 'POST', path: '/v1/moves/abort', handle: () => operations.abortMoves() },
     {
       method: 'POST',
       path: '/v1/pools/:name/scale',
