@@ -48,7 +48,12 @@ t.test('nobody listening exits with 4 and names the flag', async (t) => {
 
 t.test('of several coordinators the next one is asked when one is not there', async (t) => {
   const coordinator = await serve(t, (request, response) => response.end(JSON.stringify(request.method)))
-  const client = createAdminClient({ coordinator: `http://127.0.0.1:1, ${coordinator}` })
+  const gone = createServer().listen(0, '127.0.0.1')
+  await once(gone, 'listening')
+  const { port } = gone.address() as AddressInfo
+  gone.close()
+  await once(gone, 'close')
+  const client = createAdminClient({ coordinator: `http://127.0.0.1:${port}, ${coordinator}` })
   t.equal(await client.get('/v1/status'), 'GET')
   t.equal(await client.send('PUT', '/v1/routes', {}), 'PUT', 'a write that cannot have been done is tried elsewhere')
 })
