@@ -70,7 +70,8 @@ export class FrameView {
    * wire type, or a `seq` or `ack` above 2^53 - 1.
    */
   read(bytes: Uint8Array, start = 0, end = bytes.length): boolean {
-    this.bytes = bytes
+    // Records of one chunk share it: a store that changes nothing would still cost a write barrier.
+    if (this.bytes !== bytes) this.bytes = bytes
     this.#pos = start
     this.#end = end
     this.type = this.seq = this.ack = this.headerCount = 0
