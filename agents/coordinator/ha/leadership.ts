@@ -81,6 +81,7 @@ export class Leadership {
       leadership.resign()
       throw error
     }
+    core.discovery?.start()
     return leadership
   }
 
@@ -128,6 +129,7 @@ export class Leadership {
   }
 
   #end(): void {
+    void this.core.discovery?.close()
     this.core.rollouts.close()
     this.core.plane.close()
     this.events.close()

@@ -75,6 +75,8 @@ export class Lease {
    * @throws SluiceError `conflict` when somebody else has it, `unavailable`
    */
   async renew(leader: Leader): Promise<void> {
+    if (this.#leader !== undefined && this.#leader.instance !== leader.instance)
+      throw new SluiceError('conflict', `${this.#leader.url} has the lease`)
     try {
       await this.#write(leader)
     } catch (error) {
