@@ -1,6 +1,7 @@
 /** Joins the parts of a coordinator: control plane, control connections, HTTP API, state. */
 
 import { readFile } from 'node:fs/promises'
+import { openPlaces } from '../../gateway/geo/places.js'
 import { SluiceError } from '../../proto/errors.js'
 import { EventStreams } from './api/events-stream.js'
 import { HttpServer } from './api/http-server.js'
@@ -9,6 +10,7 @@ import { Router } from './api/router.js'
 import { type Clock, createSystemClock, type Log, SILENT_LOG } from './clock.js'
 import { CONTROL_PATH, ControlServer } from './control-server.js'
 import { type Coordinator, type CoreOptions, createCore, endpointsOf } from './core.js'
+import { checkDiscovery } from './discovery/mod.js'
 import { parseRoutes } from './routes-file.js'
 import { fleetStatus } from './status.js'
 import { loadState } from './store.js'
@@ -32,6 +34,10 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly natsPrefix?: string
   /** Base URL that the other coordinators reach this one by, when it is not made of host and port. */
   readonly advertise?: string
+  /** MaxMind-format database that gives callers of `/v1/nearest` their coordinates. */
+  readonly geoDatabase?: string
+  /** Addresses and CIDR blocks of proxies whose `X-Forwarded-For` is believed. */
+  readonly trustedProxy?: readonly string[]
   readonly clock?: Clock
   readonly log?: Log
 }
@@ -40,9 +46,12 @@ export interface CoordinatorOptions extends CoreOptions {
  * Starts a coordinator; resolves when it accepts connections.
  * @throws SluiceError for routes or a state file that cannot be used, or the error of listening
  */
-export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { host = '127.0.0.1', clock = createSystemClock(), log = SILENT_LOG } = options
+export async function createCoordinator(given: CoordinatorOptions): Promise<Coordinator> {
+  const { host = '127.0.0.1', clock = createSystemClock(), log = SILENT_LOG } = given
+  const complain = (problem: string): void => log.error({ problem }, 'the geo database is not read again')
+  const options = { ...given, places: await openPlaces({ ...given, now: () => clock.now(), complain }) }
   const file = options.routes === undefined ? undefined : await readRoutes(options.routes)
+  if (options.discovery !== undefined) checkDiscovery(options.discovery, { clock, log, random: Math.random })
   if (options.nats !== undefined) {
     // Loaded when it is needed: most fleets have one coordinator.
     const { startSharedCoordinator } = await import('./ha/shared-coordinator.js')

@@ -1,7 +1,9 @@
 /** What a coordinator does while it leads: control plane, history, rollouts, state, and the API over them. No sockets. */
 
 import { randomUUID } from 'node:crypto'
+import type { Places } from '../../gateway/geo/places.js'
 import { deviceEndpoints } from './api/device-endpoints.js'
+import { discoveryEndpoints } from './api/discovery-endpoints.js'
 import { fleetEndpoints, type Scale } from './api/fleet-endpoints.js'
 import { routeEndpoints } from './api/route-endpoints.js'
 import type { Endpoint } from './api/router.js'
@@ -34,6 +36,8 @@ export interface CoreOptions {
   /** Budget of live moves in the whole fleet. */
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
+  /** Tells where callers of `/v1/nearest` are who do not say it. */
+  readonly places?: Places
   /** Starts and retires workers, where the coordinator runs under a supervisor. */
   readonly scale?: Scale
 }
@@ -114,12 +118,7 @@ function discoveryOf(
   context: { plane: ControlPlane; id: string; clock: Clock; log: Log },
 ): DiscoveredFleet | undefined {
   if (discovery === undefined || discovery.sources.length === 0) return undefined
-  try {
-    return createDiscovery(discovery, { ...context, random: Math.random, ...(token === undefined ? {} : { token }) })
-  } catch (error) {
-    context.plane.close()
-    throw error
-  }
+  return createDiscovery(discovery, { ...context, random: Math.random, ...(token === undefined ? {} : { token }) })
 }
 
 function storeOf({ store, data }: CoreOptions, snapshot: () => CoordinatorState): StateStore | undefined {
@@ -141,8 +140,8 @@ function applyChangedFile(book: RouteBook, file: RouteSpec, log: Log): void {
 
 /** Its HTTP API, apart from what looks at the process. */
 export function endpointsOf(
-  { plane, book, rollouts, keeper, operations }: Core,
-  { scale }: CoreOptions,
+  { plane, book, rollouts, keeper, operations, discovery }: Core,
+  { scale, places }: CoreOptions,
   clock: Clock,
 ): Endpoint[] {
   const now = (): number => clock.now()
@@ -150,6 +149,7 @@ export function endpointsOf(
   return [
     ...fleetEndpoints({ plane, operations, now, wall, ...(scale === undefined ? {} : { scale }) }),
     ...routeEndpoints({ plane, book, rollouts, keep: () => keeper.save() }),
-    ...deviceEndpoints(plane),
+    ...deviceEndpoints(plane, places),
+    ...discoveryEndpoints(discovery),
   ]
 }

@@ -63,6 +63,10 @@ export class ConsulDiscovery implements Discovery {
     this.#loop = new SourceLoop(this.name, context, (signal) => this.#ask(signal))
   }
 
+  get problem(): string | undefined {
+    return this.#loop.problem
+  }
+
   start(onMembers: OnMembers): void {
     this.#onMembers = onMembers
     this.#loop.start()

@@ -4,7 +4,7 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Log } from '../clock.js'
 import { HEARTBEAT_MS } from '../control-plane.js'
 import type { EventHub } from '../event-hub.js'
-import { DiscoveredWorker, type Registrar, type WorkerHost } from './discovered-worker.js'
+import { DiscoveredWorker, type DiscoveredWorkerView, type Registrar, type WorkerHost } from './discovered-worker.js'
 import type { DiscoveredMember, Discovery } from './discovery.js'
 import type { HealthOptions } from './health.js'
 import { checkLink } from './link-check.js'
@@ -25,6 +25,13 @@ export interface DiscoveredFleetOptions {
   readonly token?: string
   /** For links that are `tls://`. */
   readonly tls?: ConnectionOptions
+}
+
+/** `GET /v1/discovery`. */
+export interface DiscoveryView {
+  /** `members` is missing until there was a first list, `problem` while the source answers. */
+  readonly sources: readonly { readonly name: string; readonly members?: number; readonly problem?: string }[]
+  readonly workers: readonly DiscoveredWorkerView[]
 }
 
 /** First checks of a long list are spread over this much for each worker, in milliseconds, an interval at most. */
@@ -74,9 +81,16 @@ export class DiscoveredFleet {
     this.#beatLater()
   }
 
-  /** What is known of each, for people. */
-  get view(): DiscoveredWorker['view'][] {
-    return [...this.#workers.values()].map(({ view }) => view)
+  /** What is known of sources and workers, for people. */
+  get view(): DiscoveryView {
+    return {
+      sources: this.#options.sources.map((source) => {
+        const { name, problem } = source
+        const members = this.#lists.get(source)?.length
+        return { name, ...(members === undefined ? {} : { members }), ...(problem === undefined ? {} : { problem }) }
+      }),
+      workers: [...this.#workers.values()].map(({ view }) => view),
+    }
   }
 
   /** Ends sources and checks. Who is registered stays as it is. */

@@ -14,7 +14,7 @@ import { workerProblem } from '../../../proto/table-check.js'
 import type { Clock, Log } from '../clock.js'
 import type { Peer, PeerPort } from '../control-plane.js'
 import type { DiscoveredMember } from './discovery.js'
-import { Health, type HealthOptions } from './health.js'
+import { Health, type HealthOptions, type HealthState } from './health.js'
 import type { LinkAnswer } from './link-check.js'
 
 /** What of the control plane is used. */
@@ -46,6 +46,16 @@ interface Standing {
   readonly registration: RegisterWorker
   readonly port: PeerPort
   sessions: number
+}
+
+/** One worker as people see it. */
+export interface DiscoveredWorkerView {
+  readonly link: string
+  /** While it is in the fleet. */
+  readonly id?: string
+  readonly state: HealthState | 'leaving'
+  /** Why it is not in the fleet, or may not stay in it. */
+  readonly problem?: string
 }
 
 /** Share of the interval by which checks are spread, so that not all come at once for ever. */
@@ -87,8 +97,7 @@ export class DiscoveredWorker {
     return this.#standing?.registration.id
   }
 
-  /** What the control plane knows it by, for people. */
-  get view(): { link: string; id?: string; state: string; problem?: string } {
+  get view(): DiscoveredWorkerView {
     const { id } = this
     const state = this.#leaving ? 'leaving' : this.#health.state
     const problem = this.#problem === '' ? {} : { problem: this.#problem }

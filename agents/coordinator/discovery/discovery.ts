@@ -20,6 +20,8 @@ export interface DiscoveredMember {
 export interface Discovery {
   /** For logs and events; holds no secret. */
   readonly name: string
+  /** Why it is away, while it is: then the list that it gave last holds. */
+  readonly problem: string | undefined
   /**
    * Begins. `onMembers` is called with the whole list, first when it is known and then whenever it changed. While the source
    * is away nothing is called: the last list holds.

@@ -68,6 +68,10 @@ export class DnsDiscovery implements Discovery {
     this.#loop = new SourceLoop(this.name, context, () => this.#ask())
   }
 
+  get problem(): string | undefined {
+    return this.#loop.problem
+  }
+
   start(onMembers: OnMembers): void {
     this.#onMembers = onMembers
     this.#loop.start()

@@ -54,6 +54,10 @@ export class EtcdDiscovery implements Discovery {
     this.#loop = new SourceLoop(this.name, context, (signal) => this.#follow(signal))
   }
 
+  get problem(): string | undefined {
+    return this.#loop.problem
+  }
+
   start(onMembers: OnMembers): void {
     this.#onMembers = onMembers
     this.#loop.start()

@@ -3,6 +3,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { SluiceError } from '../../../proto/errors.js'
 import { DiscoveredFleet, type DiscoveredFleetOptions } from './discovered-fleet.js'
+import type { SourceContext } from './discovery.js'
 import { DEFAULT_HEALTH, type HealthOptions } from './health.js'
 import { createSource, type SourceSecrets } from './source-spec.js'
 
@@ -29,12 +30,27 @@ const HEALTH_BOUNDS: Readonly<Record<keyof HealthOptions, readonly [number, numb
 
 /**
  * Makes sources and checks of them; `start()` begins.
- * @throws SluiceError `bad_request` naming the setting at fault
+ * @throws SluiceError as {@link checkDiscovery}
  */
 export function createDiscovery(
-  { sources, health: given = {}, secrets, tls }: DiscoverySettings,
+  { sources, health, secrets, tls }: DiscoverySettings,
   context: Omit<DiscoveredFleetOptions, 'sources' | 'health' | 'tls'>,
 ): DiscoveredFleet {
+  return new DiscoveredFleet({
+    ...context,
+    sources: sources.map((text) => createSource(text, context, secrets)),
+    health: healthOf(health),
+    ...(tls === undefined ? {} : { tls }),
+  })
+}
+
+/** Checks settings before there is anything to discover for. @throws SluiceError `bad_request` naming the one at fault */
+export function checkDiscovery({ sources, health, secrets }: DiscoverySettings, context: SourceContext): void {
+  healthOf(health)
+  for (const text of sources) createSource(text, context, secrets)
+}
+
+function healthOf(given: Partial<HealthOptions> = {}): HealthOptions {
   const health: Record<keyof HealthOptions, number> = { ...DEFAULT_HEALTH }
   for (const [name, [least, most]] of Object.entries(HEALTH_BOUNDS)) {
     const value = given[name as keyof HealthOptions]
@@ -45,10 +61,5 @@ export function createDiscovery(
     }
     health[name as keyof HealthOptions] = value
   }
-  return new DiscoveredFleet({
-    ...context,
-    sources: sources.map((text) => createSource(text, context, secrets)),
-    health,
-    ...(tls === undefined ? {} : { tls }),
-  })
+  return health
 }

@@ -15,12 +15,18 @@ export class SourceLoop {
   readonly #attempt: Attempt
   readonly #stop = new AbortController()
   #failures = 0
+  #problem: string | undefined
   #running: Promise<void> | undefined
 
   constructor(name: string, context: SourceContext, attempt: Attempt) {
     this.#name = name
     this.#context = context
     this.#attempt = attempt
+  }
+
+  /** Why the last attempt failed, undefined when it did not. */
+  get problem(): string | undefined {
+    return this.#problem
   }
 
   start(): void {
@@ -47,10 +53,12 @@ export class SourceLoop {
       const waitMs = await this.#attempt(signal)
       if (this.#failures > 0) log.info({ source: this.#name }, `${this.#name} answers again`)
       this.#failures = 0
+      this.#problem = undefined
       return waitMs
     } catch (error) {
       if (signal.aborted) return 0
       const reason = reasonOf(error)
+      this.#problem = reason
       if (this.#failures++ === 0) {
         log.warn({ source: this.#name, reason }, `${this.#name} gives no usable answer; the workers known from it stay`)
       }

@@ -23,6 +23,7 @@ const HEALTH = { ...DEFAULT_HEALTH, intervalMs: 60, timeoutMs: 300 }
 /** A source that lists what it is told. */
 class HandSource implements Discovery {
   readonly name: string
+  readonly problem = undefined
   #onMembers: OnMembers = () => {}
   #members: readonly DiscoveredMember[] | undefined
 
@@ -199,7 +200,7 @@ t.test(
     source.list(w2)
     await untilTable('w2 up 1 default')
     t.same(
-      fleet.view.map(({ id, state }) => [id, state]),
+      fleet.view.workers.map(({ id, state }) => [id, state]),
       [['w2', 'healthy']],
     )
     source.list(w1, w2)
@@ -232,11 +233,11 @@ t.test('a worker that leaves the list and dies does not linger', async (t) => {
   )
   source.list()
   await untilTable('w1 draining 1 default')
-  t.match(fleet.view, [{ id: 'w1', state: 'leaving' }])
+  t.match(fleet.view.workers, [{ id: 'w1', state: 'leaving' }])
   await w1.close()
   await untilTable()
   await harness.until(
-    () => fleet.view.length === 0,
+    () => fleet.view.workers.length === 0,
     () => 'nothing left',
   )
 })
