@@ -30,6 +30,8 @@ export interface BenchCase {
   readonly metrics: readonly Metric[]
   /** Needs the generator that numbers its frames. */
   readonly ownGenerator?: boolean
+  /** Nothing is pinned: the gateway may use every core. */
+  readonly unpinned?: boolean
   /** Start the contender anew for each run: memory does not shrink again. */
   readonly fresh?: boolean
   args(running: Running, contender: Contender, duration: Duration): string[]
@@ -101,6 +103,33 @@ const relayAcked: BenchCase = {
     ...['--conns', '100', '--window', '16'],
     ...timing(running, duration),
   ],
+}
+
+const W16 = ['--conns', '100', '--window', '16']
+
+const cost: BenchCase = {
+  ...relay('relay-cost', 'Relay, window 16: admission limits set and metrics read every second', W16, [
+    throughput,
+    p50,
+    p99,
+  ]),
+  contenders: [
+    sluice({
+      name: 'Sluice, limited and scraped',
+      config: 'gateway: { websocket: { maxConnections: 100000, connectsPerSecond: 100000, maxFrame: 65536 } }\n',
+      scraped: true,
+    }),
+    sluice({ name: 'Sluice' }),
+  ],
+}
+
+const threads: BenchCase = {
+  ...relay('relay-threads', 'Relay, window 16: two threads, nothing pinned', W16, [throughput, p50, p99]),
+  contenders: [
+    sluice({ name: 'Sluice, 2 threads', gatewayFlags: ['--threads', '2'] }),
+    sluice({ name: 'Sluice, 1 thread' }),
+  ],
+  unpinned: true,
 }
 
 function fanOut(name: string, subscribers: number): BenchCase {
@@ -185,6 +214,8 @@ export const CASES: readonly BenchCase[] = [
     [throughput, p50, p99],
   ),
   relayAcked,
+  cost,
+  threads,
   relay('relay-20k', 'Relay at 20,000/s over 1,000 connections', OPEN_LOOP, [p50, p99, throughput]),
   fanOut('fanout-1k', 1000),
   fanOut('fanout-10k', 10_000),

@@ -12,6 +12,8 @@ export interface Row {
   /** Median percent of a core that the server and the generator took. */
   readonly serverCpu: number | undefined
   readonly generatorCpu: number | undefined
+  /** Microseconds of the server's processor time for one message: what a busy machine changes least. */
+  readonly serverMicros: number | undefined
   /** Runs that lost a connection or a message, or did not come to an end. */
   readonly troubled: number
   /** Why there is no figure. */
@@ -72,9 +74,10 @@ async function runOnce(
   const { contender } = lane
   plan.progress(`${bench.name} ${run + 1}/${plan.runs} ${contender.name}`)
   try {
-    lane.running ??= await contender.start(plan.cores)
+    const cores = bench.unpinned ? { server: undefined, rest: undefined } : plan.cores
+    lane.running ??= await contender.start(cores)
     const args = bench.args(lane.running, contender, plan.duration)
-    lane.runs.push(await runLoad(generator, args, plan.cores.rest))
+    lane.runs.push(await runLoad(generator, args, cores.rest))
     if (!bench.fresh) return
     await lane.running.stop()
     lane.running = undefined
@@ -94,9 +97,17 @@ function toRow(bench: BenchCase, { contender, runs, missing }: Lane): Row {
     values,
     serverCpu: median(runs.map(({ srv_cpu }) => srv_cpu?.[0])),
     generatorCpu: median(runs.map(({ lg_cpu }) => lg_cpu)),
+    serverMicros: median(runs.map(microsPerMessage)),
     troubled: runs.filter(({ failed = 0, lost = 0, errors = 0 }) => failed + lost + errors > 0).length,
     ...(missing === undefined ? {} : { missing }),
   }
+}
+
+/** One percent of a core is 10,000 µs a second. */
+function microsPerMessage({ srv_cpu, msgs_per_s, deliveries_per_s }: Figures): number | undefined {
+  const [cpu] = srv_cpu ?? []
+  const perSecond = msgs_per_s ?? deliveries_per_s ?? 0
+  return cpu === undefined || perSecond === 0 ? undefined : (cpu * 10_000) / perSecond
 }
 
 /** The middle one; of an even number the mean of the two. */

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { arch, availableParallelism, cpus, release, totalmem } from 'node:os'
+import { arch, availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { loadUws } from '../../gateway/edge/server/uws-server.js'
 import type { Cores } from './contenders/contender.js'
 import { isInstalled } from './pinned-process.js'
@@ -18,6 +18,8 @@ export interface Machine {
   readonly cpuFlavour: string
   readonly virtual: boolean
   readonly pinned: boolean
+  /** Load average of the last minute, before the bench began. */
+  readonly load: number
 }
 
 export async function describeMachine(): Promise<Machine> {
@@ -31,6 +33,7 @@ export async function describeMachine(): Promise<Machine> {
     cpuFlavour: arch(),
     virtual: /\bhypervisor\b/.test(readText('/proc/cpuinfo')),
     pinned: isInstalled('taskset') && availableParallelism() > 1,
+    load: loadavg()[0] ?? 0,
   }
 }
 

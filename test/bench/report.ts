@@ -28,7 +28,11 @@ export function renderCase(result: CaseResult): string {
 
 /** Every case as Markdown. */
 export function renderMarkdown({ machine, date, cases }: Report): string {
-  return [`Measured on ${date.slice(0, 10)}: ${describe(machine)}.`, '', ...cases.flatMap(markdownCase)].join('\n')
+  return [
+    `Measured on ${date.slice(0, 10)}: ${describe(machine)}. ${busy(machine)}`,
+    '',
+    ...cases.flatMap(markdownCase),
+  ].join('\n')
 }
 
 /** The machine in one sentence. */
@@ -37,6 +41,14 @@ export function describe(machine: Machine): string {
   const kind = virtual ? ', virtual' : ''
   const pins = pinned ? 'server or gateway pinned to the first core, workers and load to the others' : 'nothing pinned'
   return `${cores} cores (${cpu}, ${cpuFlavour}${kind}), ${memoryGb} GB, ${kernel}, Node ${node}, ${edge}; ${pins}`
+}
+
+function busy({ load, cores }: Machine): string {
+  const kind =
+    load > cores / 4
+      ? 'a machine that others used too: compare ratios and CPU a message, not figures'
+      : 'a quiet machine'
+  return `Load average before the start ${load.toFixed(1)}: ${kind}.`
 }
 
 function markdownCase(result: CaseResult): string[] {
@@ -50,10 +62,17 @@ function markdownCase(result: CaseResult): string[] {
 
 function tableOf({ metrics, rows }: CaseResult): string[][] {
   const ours = rows.find(({ contender }) => contender.startsWith('Sluice'))
-  const head = ['', ...metrics.map(({ name, unit }) => `${name}, ${unit}`), 'Sluice is', 'server CPU', 'load CPU']
+  const head = [
+    '',
+    ...metrics.map(({ name, unit }) => `${name}, ${unit}`),
+    'Sluice is',
+    'CPU each, µs',
+    'server CPU',
+    'load CPU',
+  ]
   const body = rows.map((row) => {
     if (row.missing !== undefined && Object.keys(row.values).length === 0)
-      return [`${row.contender} (${row.missing})`, ...metrics.map(() => '–'), '', '', '']
+      return [`${row.contender} (${row.missing})`, ...metrics.map(() => '–'), '', '', '', '']
     const ratios = metrics.map(({ name, more }) => ratio(ours?.values[name], row.values[name], more))
     const compared =
       ours === undefined || row === ours
@@ -64,6 +83,7 @@ function tableOf({ metrics, rows }: CaseResult): string[][] {
       row.contender + trouble,
       ...metrics.map(({ name }) => number(row.values[name])),
       compared,
+      row.serverMicros === undefined ? '–' : row.serverMicros.toFixed(2),
       percent(row.serverCpu),
       percent(row.generatorCpu),
     ]
