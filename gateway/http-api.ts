@@ -11,7 +11,8 @@ export interface GatewayView {
   readonly table: RoutingTable
   readonly load: FleetLoad['gateways']
   /** Why it is not ready, undefined when it is. */
-  unready(): string | undefined
+  unready(): string | undefined | Promise<string | undefined>
+  /** Plain data, or a promise of it. */
   status(): unknown
   metrics(): Promise<string>
   readonly metricsType: string
@@ -20,12 +21,12 @@ export interface GatewayView {
 /** Adds the routes. They need no authentication: they tell nothing about devices. */
 export function addGatewayApi(server: HttpServer, view: GatewayView): void {
   server.route('GET', '/healthz', () => json(200, { status: 'ok' }))
-  server.route('GET', '/readyz', () => {
-    const why = view.unready()
+  server.route('GET', '/readyz', async () => {
+    const why = await view.unready()
     return why === undefined ? json(200, { status: 'ready' }) : json(503, { status: 'unready', reason: why })
   })
   server.route('GET', '/metrics', async () => text(200, await view.metrics(), view.metricsType))
-  server.route('GET', '/v1/status', () => json(200, view.status()))
+  server.route('GET', '/v1/status', async () => json(200, await view.status()))
   server.route('GET', '/v1/nearest', ({ query }) => {
     const wanted = readNearestQuery(query)
     if ('problem' in wanted) {

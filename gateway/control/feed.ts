@@ -3,14 +3,12 @@
  * away the gateway goes on with what it has, and dials again.
  */
 
-import WebSocket from 'ws'
 import {
   CONTROL_PROTOCOL,
   type DrainGateway,
   type FleetLoad,
   type FromCoordinator,
   type GatewayHeartbeat,
-  MAX_CONTROL_BYTES,
   type MoveBudget,
   packControl,
   type Query,
@@ -23,25 +21,33 @@ import type { RoutingTable } from '../../proto/table.js'
 import { checkTable } from '../../proto/table-check.js'
 import { applyDelta, unpackTable } from '../../proto/table-delta.js'
 import type { Clock } from '../ports.js'
+import { type DialLine, dialCoordinator, type Line } from './line.js'
 
 /** What the gateway does with what it is told. */
 export interface FeedEvents {
   /** The table in force. */
   readonly table: RoutingTable
-  /** Swaps the table. @throws SluiceError when it cannot be used: the coordinator is told, the old one stays */
-  useTable(table: RoutingTable): void
+  /**
+   * Swaps the table; a promise resolves when it is in use everywhere.
+   * @throws SluiceError, or rejects with one, when it cannot be used: the coordinator is told, the old one stays
+   */
+  useTable(table: RoutingTable): void | Promise<void>
   fleetLoad(load: FleetLoad): void
   drain(order: DrainGateway): void
   budget(budget: MoveBudget): void
+  /** The answer, or a promise of it. */
   answer(query: Query): unknown
-  heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'>
+  /** `lagMs`: of other processes than this one. */
+  heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'> & { readonly lagMs?: number }
   /** The line is up or down. */
   connected(up: boolean, detail: string): void
 }
 
 export interface FeedOptions {
-  /** Base URL, `http://` or `https://`. */
+  /** Base URL, `http://` or `https://`; of several coordinators with commas between. */
   readonly coordinator: string
+  /** Reaches it; a WebSocket to `coordinator` when absent. */
+  readonly dial?: DialLine
   readonly register: Omit<RegisterGateway, 't' | 'protocol' | 'tableVersion'>
   readonly token?: string
   readonly clock: Clock
@@ -57,7 +63,8 @@ const UNANSWERED = 4
 
 export class Feed {
   readonly #options: FeedOptions
-  #socket: WebSocket | undefined
+  readonly #connect: DialLine
+  #line: Line | undefined
   #registered = false
   #closed = false
   #backoff = BACKOFF_MIN_MS
@@ -69,6 +76,7 @@ export class Feed {
 
   constructor(options: FeedOptions) {
     this.#options = options
+    this.#connect = options.dial ?? dialCoordinator(options.coordinator, options.token)
     this.#dial()
   }
 
@@ -79,38 +87,30 @@ export class Feed {
 
   /** Sends when the line is up; what is lost otherwise is in the next heartbeat. */
   send(message: ToCoordinator): void {
-    if (this.#registered) this.#socket?.send(packControl(message))
+    if (this.#registered) this.#line?.send(packControl(message))
   }
 
   close(): void {
     this.#closed = true
     this.#stopTimers()
-    this.#socket?.close(1000)
-    this.#socket = undefined
+    this.#line?.close()
+    this.#line = undefined
   }
 
   #dial(): void {
-    const { coordinator, token } = this.#options
-    const url = new URL('/v1/control', coordinator)
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
-    const socket = new WebSocket(url, {
-      maxPayload: MAX_CONTROL_BYTES,
-      handshakeTimeout: 3000,
-      perMessageDeflate: false,
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    const line = this.#connect({
+      open: () => this.#register(line),
+      message: (bytes) => this.#receive(line, bytes),
+      alive: () => {
+        this.#unanswered = 0
+      },
+      lost: (reason) => this.#lost(line, reason),
     })
-    this.#socket = socket
-    socket.on('open', () => this.#register(socket))
-    socket.on('message', (data) => this.#receive(socket, data as Buffer))
-    socket.on('pong', () => {
-      this.#unanswered = 0
-    })
-    socket.on('error', (error) => this.#lost(socket, error.message))
-    socket.on('close', (code, reason) => this.#lost(socket, `closed with ${code} ${reason.toString()}`))
+    this.#line = line
   }
 
-  #register(socket: WebSocket): void {
-    if (socket !== this.#socket) return
+  #register(line: Line): void {
+    if (line !== this.#line) return
     const { register, events } = this.#options
     const message: RegisterGateway = {
       t: 'register_gateway',
@@ -118,18 +118,18 @@ export class Feed {
       ...register,
       tableVersion: events.table.version,
     }
-    socket.send(packControl(message))
+    line.send(packControl(message))
     this.#unanswered = 0
-    this.#ping(socket)
+    this.#ping(line)
   }
 
-  #receive(socket: WebSocket, data: Buffer): void {
-    if (socket !== this.#socket) return
+  #receive(line: Line, bytes: Uint8Array): void {
+    if (line !== this.#line) return
     this.#unanswered = 0
     try {
-      this.#handle(unpackControl(data) as FromCoordinator)
+      this.#handle(unpackControl(bytes) as FromCoordinator)
     } catch (error) {
-      this.#lost(socket, error instanceof Error ? error.message : String(error))
+      this.#lost(line, error instanceof Error ? error.message : String(error))
     }
   }
 
@@ -155,7 +155,7 @@ export class Feed {
         events.fleetLoad(message)
         break
       case 'query':
-        this.send({ t: 'answer', id: message.id, body: events.answer(message) })
+        this.#answer(message)
         break
       case 'drain_gateway':
         events.drain(message)
@@ -166,6 +166,12 @@ export class Feed {
     }
   }
 
+  #answer(query: Query): void {
+    const body = this.#options.events.answer(query)
+    if (body instanceof Promise) void body.then((body: unknown) => this.send({ t: 'answer', id: query.id, body }))
+    else this.send({ t: 'answer', id: query.id, body })
+  }
+
   /** Checks a table whole, swaps it, then ACKs; or NACKs with the reason and keeps the one in force. */
   #take(version: number, read: () => RoutingTable): void {
     const { events } = this.#options
@@ -173,42 +179,52 @@ export class Feed {
       const table = read()
       const problems = checkTable(table)
       if (problems.length > 0) throw new SluiceError('table_rejected', problems.slice(0, 5).join('; '))
-      events.useTable(table)
-      this.send({ t: 'ack', version })
+      const used = events.useTable(table)
+      if (used === undefined) this.send({ t: 'ack', version })
+      else
+        used.then(
+          () => this.send({ t: 'ack', version }),
+          (error: unknown) => this.#refuse(version, error),
+        )
     } catch (error) {
-      const code = error instanceof SluiceError ? error.code : 'internal'
-      const message = error instanceof Error ? error.message : String(error)
-      this.send({ t: 'nack', version, serving: events.table.version, code, message })
+      this.#refuse(version, error)
     }
+  }
+
+  #refuse(version: number, error: unknown): void {
+    const code = error instanceof SluiceError ? error.code : 'internal'
+    const message = error instanceof Error ? error.message : String(error)
+    this.send({ t: 'nack', version, serving: this.#options.events.table.version, code, message })
   }
 
   /** A heartbeat carries how late it is: so the coordinator tells a slow gateway from a dead one. */
   #beat(): void {
     const { clock, events } = this.#options
     const lagMs = this.#beatDue === 0 ? 0 : Math.max(0, clock.now() - this.#beatDue)
-    this.send({ t: 'gateway_heartbeat', lagMs: Math.round(lagMs), ...events.heartbeat() })
+    const beat = events.heartbeat()
+    this.send({ t: 'gateway_heartbeat', ...beat, lagMs: Math.round(Math.max(lagMs, beat.lagMs ?? 0)) })
     this.#beatDue = clock.now() + this.#heartbeatMs
     this.#cancelBeat?.()
     this.#cancelBeat = clock.after(this.#heartbeatMs, () => this.#beat())
   }
 
-  #ping(socket: WebSocket): void {
+  #ping(line: Line): void {
     this.#cancelPing?.()
     this.#cancelPing = this.#options.clock.after(PING_MS, () => {
-      if (socket !== this.#socket) return
-      if (this.#unanswered >= UNANSWERED) return this.#lost(socket, `${UNANSWERED} pings went unanswered`)
+      if (line !== this.#line) return
+      if (this.#unanswered >= UNANSWERED) return this.#lost(line, `${UNANSWERED} pings went unanswered`)
       this.#unanswered++
-      if (socket.readyState === WebSocket.OPEN) socket.ping()
-      this.#ping(socket)
+      line.ping()
+      this.#ping(line)
     })
   }
 
-  #lost(socket: WebSocket, reason: string): void {
-    if (socket !== this.#socket) return
-    this.#socket = undefined
+  #lost(line: Line, reason: string): void {
+    if (line !== this.#line) return
+    this.#line = undefined
     this.#registered = false
     this.#stopTimers()
-    socket.terminate()
+    line.terminate()
     if (this.#closed) return
     this.#options.events.connected(false, reason)
     const wait = this.#backoff * (0.5 + this.#options.random() / 2)

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { Command, Option } from 'commander'
 import type { RunGatewayOptions } from '../../../gateway/main.js'
+import { MAX_THREADS } from '../../../proto/table.js'
 import { createAdminClient } from '../admin-client.js'
 import { type SettingKind, withConfigFlag } from '../config-file.js'
 import { coordinatorFlag, integer, location, port, tokenFlag, withListenFlags } from '../flags.js'
@@ -24,6 +25,8 @@ interface GatewayFlags {
   readonly insecure: boolean
   readonly http: 'auto' | 'uws' | 'node'
   readonly capacity: number
+  readonly threads: number
+  readonly peerPort: number
   readonly json: boolean
   readonly settings?: Pick<RunGatewayOptions, 'mqtt' | 'mqttRules' | 'websocket' | 'resumeWindowMs' | 'bridges'>
 }
@@ -112,6 +115,8 @@ export function gatewayCommand(): Command {
         .default('auto')
         .env('SLUICE_HTTP'),
     )
+    .option('--threads <n>', 'cores to run on: threads that share the ports', integer(1, MAX_THREADS), 1)
+    .option('--peer-port <port>', 'first of one port per thread, for other threads and gateways', port, 0)
     .addOption(tokenFlag('secret of the fleet'))
     .option('--json', 'print one line of JSON when it is ready', false)
   return withConfigFlag(withListenFlags(command), GATEWAY_SETTINGS).action((flags: GatewayFlags) =>
@@ -125,27 +130,45 @@ export function gatewayCommand(): Command {
 
 async function start(flags: GatewayFlags) {
   requireAuthBeyondLoopback('gateway', flags)
+  const { threads, peerPort, host } = flags
   const who = flags.id ?? 'the gateway'
-  await requireFreePorts(flags.host, [
+  await requireFreePorts(host, [
     { port: flags.port, who: `${who} (HTTP and WebSocket)`, flag: '--port' },
     { port: flags.mqttPort, who: `${who} (MQTT)`, flag: '--mqtt-port' },
+    ...peerPorts(threads, peerPort).map((port, i) => ({ port, who: `thread ${i} of ${who}`, flag: '--peer-port' })),
   ])
-  const { runGateway } = await import('../../../gateway/main.js')
+  const { runGateway, runGatewayThreads } = await import('../../../gateway/main.js')
   const {
     json: _json,
     insecure: _insecure,
+    threads: _threads,
+    peerPort: _peerPort,
     http: prefer,
     settings,
     id = `gateway-${randomUUID().slice(0, 8)}`,
     ...rest
   } = flags
-  const port = flags.port === 0 ? await chooseFreePort(flags.host, Math.random) : flags.port
-  const gateway = await runGateway({ ...rest, ...settings, port, id, prefer })
+  const free = (port: number) => (port === 0 ? chooseFreePort(host, Math.random) : port)
+  const options = { ...rest, ...settings, port: await free(flags.port), id, prefer }
+  const gateway =
+    threads === 1
+      ? await runGateway(options)
+      : await runGatewayThreads({
+          ...options,
+          // Threads that come one after the other have to take the same one.
+          mqttPort: await free(flags.mqttPort),
+          peerPorts: await Promise.all(peerPorts(threads, peerPort).map(free)),
+        })
   return {
     ready: { id, ...gateway.urls },
     close: () => gateway.close(),
     drain: () => drain(gateway, flags),
   }
+}
+
+/** Ports for other gateways, by thread; 0 for any. A gateway with one thread needs none of its own. */
+function peerPorts(threads: number, base: number): number[] {
+  return threads === 1 ? [] : Array.from({ length: threads }, (_, i) => (base === 0 ? 0 : base + i))
 }
 
 /** Asks the coordinator to move the devices elsewhere, and waits until they have gone or the time is up. */

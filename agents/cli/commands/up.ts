@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
+import { MAX_THREADS } from '../../../proto/table.js'
 import { CliError, describeError, ExitCode } from '../cli-error.js'
 import { withConfigFlag } from '../config-file.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
@@ -16,6 +17,7 @@ import { renderAddresses, renderStatusLine, UpScreen } from '../up-screen.js'
 interface UpFlags extends Omit<FleetOptions, 'data' | 'extra'> {
   readonly data?: string
   readonly json: boolean
+  readonly threads: number
   readonly rate?: number
   readonly nats?: string
   readonly movesPerSecond?: number
@@ -31,6 +33,7 @@ export function upCommand(script: string): Command {
   const command = new Command('up')
     .description('run everything on this machine: a coordinator, gateways, workers, simulated devices')
     .option('--gateways <n>', 'number of gateways', integer(1, 64), 2)
+    .option('--threads <n>', 'cores that each gateway runs on', integer(1, MAX_THREADS), 1)
     .option('--workers <n>', 'number of workers over all pools', integer(0, 256), 3)
     .option('--devices <n>', 'simulated devices, half WebSocket, half MQTT', integer(0, 100_000), 40)
     .option('--rate <n>', 'messages that each simulated device sends in a second, 1 unless given', Number)
@@ -62,7 +65,7 @@ async function up(flags: UpFlags, script: string): Promise<void> {
 }
 
 function fleetOptions(flags: UpFlags, data: string): FleetOptions {
-  const { json: _json, rate, nats, movesPerSecond, movesInFlight, ...rest } = flags
+  const { json: _json, threads, rate, nats, movesPerSecond, movesInFlight, ...rest } = flags
   const given = (flag: string, value: number | string | undefined) => (value === undefined ? [] : [flag, String(value)])
   const file = (path: string) => resolve(path)
   return {
@@ -73,7 +76,7 @@ function fleetOptions(flags: UpFlags, data: string): FleetOptions {
     ...(flags.config === undefined ? {} : { config: file(flags.config) }),
     extra: {
       coordinator: [...given('--moves-per-second', movesPerSecond), ...given('--moves-in-flight', movesInFlight)],
-      gateway: given('--nats', nats),
+      gateway: [...given('--nats', nats), ...(threads === 1 ? [] : ['--threads', String(threads)])],
       worker: [],
       device: given('--rate', rate),
     },
