@@ -85,6 +85,12 @@ function compare(a: readonly number[], b: readonly number[]): number {
   return 0
 }
 
+/** The query with the place that an address gives, where it says none itself. */
+export function placed(query: NearestQuery, place: () => Point | undefined): NearestQuery {
+  const at = query.at ?? place()
+  return at === undefined ? query : { ...query, at }
+}
+
 /**
  * Reads `lat`, `lon`, `region`, `limit` of a query string.
  * @returns the query, or what is wrong with it and with which parameter

@@ -39,9 +39,11 @@ const ROOMS: readonly Room[] = [
   },
   { path: 'gateway/link/', may: ['gateway/ports.ts', 'gateway/worker-port.ts', 'gateway/counters.ts', 'proto/'] },
   { path: 'gateway/fanout/', may: ['gateway/ports.ts', 'proto/'] },
+  { path: 'gateway/bridge/', may: ['gateway/ports.ts', 'proto/'] },
+  { path: 'gateway/geo/', may: ['proto/'] },
   { path: 'gateway/control/', may: ['gateway/ports.ts', 'gateway/counters.ts', 'proto/'] },
   { path: 'gateway/', may: ['gateway/', 'proto/'] },
-  { path: 'agents/coordinator/', may: ['proto/', 'gateway/balance/', 'gateway/route/'] },
+  { path: 'agents/coordinator/', may: ['proto/', 'gateway/balance/', 'gateway/route/', 'gateway/geo/'] },
   { path: 'agents/worker/', may: ['proto/', 'gateway/balance/', 'gateway/route/'] },
   { path: 'agents/device/', may: ['proto/', 'gateway/balance/', 'gateway/route/'] },
   {

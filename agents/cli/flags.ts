@@ -31,6 +31,15 @@ export function location(text: string): { lat: number; lon: number } {
   return { lat, lon }
 }
 
+/** `--geo-database` and `--trusted-proxy`: how a role that answers `/v1/nearest` knows where its callers are. */
+export function withPlaceFlags(command: Command): Command {
+  return command
+    .option('--geo-database <file>', 'MaxMind database that gives callers of /v1/nearest their coordinates')
+    .option('--trusted-proxy <cidrs>', 'proxies whose X-Forwarded-For is believed; commas between them', (text) =>
+      text.split(',').map((entry) => entry.trim()),
+    )
+}
+
 /** `--coordinator URL`, `--token` and `--json`: what every command has that talks to a coordinator. */
 export function withAdminFlags(command: Command): Command {
   return command

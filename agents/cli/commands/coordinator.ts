@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import type { DiscoverySettings } from '../../coordinator/discovery/mod.js'
 import { withConfigFlag } from '../config-file.js'
-import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
+import { integer, port, tokenFlag, withListenFlags, withPlaceFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { askSupervisor, isSupervised, runRole } from '../role-process.js'
 
@@ -21,6 +21,8 @@ interface CoordinatorFlags {
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
   readonly discover?: readonly string[]
+  readonly geoDatabase?: string
+  readonly trustedProxy?: readonly string[]
   readonly checkInterval: number
   readonly checkTimeout: number
   readonly checkHealthy: number
@@ -54,7 +56,7 @@ export function coordinatorCommand(): Command {
     .option('--check-unhealthy <n>', 'failed checks in a row that put a worker out', integer(1, 100), 2)
     .addOption(tokenFlag('secret that roles and admin calls must present'))
     .option('--json', 'print one line of JSON when it is ready', false)
-  return withConfigFlag(withListenFlags(command)).action((flags: CoordinatorFlags) =>
+  return withConfigFlag(withListenFlags(withPlaceFlags(command))).action((flags: CoordinatorFlags) =>
     runRole(() => start(flags), {
       json: flags.json,
       describe: ({ url }) => `Coordinator at ${url}. Ctrl-C stops it.`,

@@ -1,15 +1,16 @@
 /** Endpoints about devices: where one is, why it goes where it goes, which gateways are near. */
 
+import type { Places } from '../../../gateway/geo/places.js'
 import { explainRoute } from '../../../gateway/route/explain.js'
 import type { SessionView } from '../../../proto/control.js'
 import { SluiceError } from '../../../proto/errors.js'
-import { nearestGateways, readNearestQuery } from '../../../proto/nearest.js'
+import { nearestGateways, placed, readNearestQuery } from '../../../proto/nearest.js'
 import type { ControlPlane } from '../control-plane.js'
 import { findSession } from '../session-finder.js'
 import type { ApiRequest, Endpoint } from './router.js'
 
-/** The endpoints. */
-export function deviceEndpoints(plane: ControlPlane): Endpoint[] {
+/** The endpoints. @param places tells where a caller is who does not say it */
+export function deviceEndpoints(plane: ControlPlane, places: Places = () => undefined): Endpoint[] {
   return [
     {
       method: 'GET',
@@ -21,15 +22,26 @@ export function deviceEndpoints(plane: ControlPlane): Endpoint[] {
       },
     },
     { method: 'GET', path: '/v1/explain/:device', handle: (request) => explain(plane, request) },
-    { method: 'GET', path: '/v1/nearest', open: true, handle: ({ query }) => nearest(plane, query) },
+    {
+      method: 'GET',
+      path: '/v1/nearest',
+      open: true,
+      anyOrigin: true,
+      handle: (request) => nearest(plane, places, request),
+    },
   ]
 }
 
-function nearest(plane: ControlPlane, params: URLSearchParams): unknown {
-  const query = readNearestQuery(params)
-  if ('problem' in query) throw new SluiceError('bad_request', query.problem, { path: query.path })
+function nearest(
+  plane: ControlPlane,
+  places: Places,
+  { query: params, remoteAddress, forwardedFor }: ApiRequest,
+): unknown {
+  const given = readNearestQuery(params)
+  if ('problem' in given) throw new SluiceError('bad_request', given.problem, { path: given.path })
+  const query = placed(given, () => places(remoteAddress, forwardedFor))
   const near = nearestGateways(plane.table.gateways.values(), query, (id) => plane.loads.sessionsOf(id))
-  return { version: plane.table.version, gateways: near }
+  return { version: plane.table.version, ...(query.at && { at: query.at }), gateways: near }
 }
 
 async function explain(plane: ControlPlane, { params, query }: ApiRequest): Promise<unknown> {

@@ -70,6 +70,7 @@ export class HttpServer {
         return
       }
       const { endpoint, params } = this.#options.router.find(request.method ?? 'GET', url.pathname)
+      if (endpoint.anyOrigin === true) response.setHeader('access-control-allow-origin', '*')
       if (endpoint.open !== true) this.#authorize(request)
       if (endpoint.method !== 'GET') refuseCrossOrigin(request)
       const answer = await endpoint.handle(apiRequest(request, params, url.searchParams))
@@ -151,6 +152,8 @@ function apiRequest(request: IncomingMessage, params: Record<string, string>, qu
     params,
     query,
     contentType: (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '',
+    remoteAddress: request.socket.remoteAddress ?? '',
+    forwardedFor: request.headers['x-forwarded-for']?.toString(),
     who: typeof who === 'string' && who !== '' ? who.slice(0, 256) : (request.socket.remoteAddress ?? 'unknown'),
     text: () => readBody(request),
   }

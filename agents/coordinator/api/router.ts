@@ -12,6 +12,9 @@ export interface ApiRequest {
   readonly contentType: string
   /** Whoever asks, for the history. */
   readonly who: string
+  /** The peer's address, and what it says of those behind it. */
+  readonly remoteAddress: string
+  readonly forwardedFor: string | undefined
   /** The whole body. @throws SluiceError `frame_too_large` */
   text(): Promise<string>
 }
@@ -30,6 +33,8 @@ export interface Endpoint {
   readonly path: string
   /** Open to everybody even when a token is set. */
   readonly open?: boolean
+  /** Pages of any site may read the answer: devices in browsers come from anywhere. */
+  readonly anyOrigin?: boolean
   /** Returns what is sent as JSON, or a {@link RawAnswer} made by {@link raw}. */
   readonly handle: (request: ApiRequest) => unknown
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type CoordinatorOptions, createCoordinator } from '../../../agents/coordinator/mod.js'
 import { slotOf } from '../../../proto/hash.js'
+import { tinyMmdb } from '../../gateway/geo/tiny-mmdb.js'
 import { call, FakeGateway, type FakePeer, FakeWorker } from './fake-fleet.js'
 
 async function start(t: Test, options: Partial<CoordinatorOptions> = {}) {
@@ -243,6 +244,26 @@ t.test('a weight changes the share of slots', async (t) => {
   const table = await g1.tableWhere(({ workers }) => workers.get('w1')?.weight === 3)
   t.equal(table.pools.get('default')?.slots.filter((owner) => owner === 0).length, 12288)
 })
+
+t.test(
+  'nearest goes by the address of who asks, as a trusted proxy tells it, and pages of any site may read it',
+  async (t) => {
+    const geoDatabase = join(await directory(t), 'city.mmdb')
+    await writeFile(geoDatabase, tinyMmdb([['192.0.2.0/24', 39, -77]]))
+    const near = async (trustedProxy: string[], path = '/v1/nearest') => {
+      const { url, gateway } = await start(t, { geoDatabase, trustedProxy })
+      gateway('g1', { location: { lat: 50, lon: 8 } })
+      await gateway('g2', { location: { lat: 39, lon: -77 } }).tableWhere(({ gateways }) => gateways.size === 2)
+      const answer = await fetch(new URL(path, url), { headers: { 'x-forwarded-for': '192.0.2.9' } })
+      t.equal(answer.headers.get('access-control-allow-origin'), '*')
+      const { gateways, at } = (await answer.json()) as { gateways: { id: string }[]; at?: object }
+      return { ids: gateways.map(({ id }) => id), at }
+    }
+    t.same(await near(['127.0.0.0/8']), { ids: ['g2', 'g1'], at: { lat: 39, lon: -77 } })
+    t.match(await near(['10.0.0.0/8']), { ids: ['g1', 'g2'], at: undefined }, 'the proxy is a stranger')
+    t.match(await near(['127.0.0.0/8'], '/v1/nearest?lat=50&lon=8'), { ids: ['g1', 'g2'] }, 'the device knows better')
+  },
+)
 
 t.test('draining a gateway tells it and shows in the table and in nearest', async (t) => {
   const { post, get, gateway } = await start(t)
