@@ -32,6 +32,8 @@ export interface RouteDecision {
 
 export interface Router {
   readonly routes: readonly CompiledRoute[]
+  /** True when some route looks at headers: then a frame's own headers can change where it goes. */
+  readonly byHeaders: boolean
   forSession(attributes: SessionAttributes): SessionRoutes
   /** One decision from scratch, for explanations and dry runs. */
   route(attributes: SessionAttributes, type: FrameKind, topic: string): RouteDecision | undefined
@@ -46,6 +48,7 @@ export function compileRoutes({ routes }: Pick<RoutingTable, 'routes'>): Router 
   const shared = new Map<string, SessionRoutes>()
   return {
     routes: compiled,
+    byHeaders: compiled.some(({ conditions }) => conditions.some(({ on }) => on.startsWith('header '))),
     forSession: (attributes) => share(shared, candidatesOf(compiled, attributes)),
     route: (attributes, type, topic) => decide(compiled, attributes, type, topic),
   }

@@ -22,5 +22,7 @@ export interface SessionRoutes {
 
 /** Routes of one table. */
 export interface SessionRouter {
+  /** True when a frame's own headers can change where it goes. */
+  readonly byHeaders: boolean
   forSession(attributes: SessionAttributes): SessionRoutes
 }

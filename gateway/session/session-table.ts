@@ -197,6 +197,10 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     for (const binding of [...this.#watched]) binding.retry()
   }
 
+  get routesByHeaders(): boolean {
+    return this.#router?.byHeaders === true
+  }
+
   routesFor(attributes: SessionAttributes): SessionRoutes {
     return this.#router === undefined ? NO_ROUTES : this.#router.forSession(attributes)
   }
@@ -207,7 +211,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     const primary = session.primary
     if (primary !== undefined && primary.pool === pool && primary.slot === slot) return primary
     const found = session.others?.get(key)
-    if (found !== undefined) return found
+    if (found !== undefined && found.pool === pool) return found
     const binding = new Binding(session, this, pool, slot)
     if (primary === undefined) session.primary = binding
     else {
@@ -303,6 +307,11 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     return request.continue === true
   }
 
+  /** With routes on headers, any pool of the table may be meant by the next frame. */
+  #reachable(routes: SessionRoutes, pool: string): boolean {
+    return routes.reaches(pool) || (this.routesByHeaders && this.#table.pools.has(pool))
+  }
+
   /** Applies the routes of a new table to one session. */
   #follow(session: Session): void {
     const routes = this.routesFor(session.attributes)
@@ -313,7 +322,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
       return
     }
     for (const binding of session.bindings()) {
-      if (routes.dataPool !== undefined && !routes.reaches(binding.pool)) {
+      if (routes.dataPool !== undefined && !this.#reachable(routes, binding.pool)) {
         binding.pool = routes.dataPool
         binding.slot = this.#chooser.slotFor(binding.pool, session.attributes, '')
       }

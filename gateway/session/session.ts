@@ -58,6 +58,8 @@ export interface SessionOwner {
   readonly gateway: string
   /** Routes of the table in force. */
   routesFor(attributes: SessionAttributes): SessionRoutes
+  /** True when a frame's own headers can change where it goes. */
+  readonly routesByHeaders: boolean
   /** The session's binding in the pool that `routes` name for this topic; made and attached when it is new. */
   bind(session: Session, pool: string, topic: string): Binding
   /** The session has lost its last connection; it may be resumed for a while. */
@@ -205,7 +207,7 @@ export class Session implements DeviceSession, BindingSession {
       if (verdict < 0) return verdict
     }
     const publish = frame.type === FrameType.PUBLISH
-    const { routes } = this
+    const routes = frame.headerCount > 0 ? this.#routesWith(frame.headers()) : this.routes
     const pool = routes.constant ? routes.dataPool : routes.pool(publish ? 'publish' : 'data', frame.topic())
     if (pool === undefined) return this.#unrouted(seq, held)
     const primary = this.primary
@@ -228,7 +230,7 @@ export class Session implements DeviceSession, BindingSession {
     headers?: Readonly<Record<string, string>>,
     redelivered = false,
   ): number {
-    const { routes } = this
+    const routes = headers === undefined ? this.routes : this.#routesWith(headers)
     const pool = routes.constant ? routes.dataPool : routes.pool(type === FrameType.PUBLISH ? 'publish' : 'data', topic)
     if (pool === undefined) return Relay.UNROUTED
     const primary = this.primary
@@ -335,6 +337,14 @@ export class Session implements DeviceSession, BindingSession {
   heldTooLong(binding: Binding, code: ErrorCode, dropped: number): void {
     this.#owner.counters.overloaded += dropped
     this.#port?.failed(0, code, `no worker of pool ${binding.pool} accepts sessions`, 1000)
+  }
+
+  /** The routes for a frame that brings headers of its own: they are matched beside the session's, and win. */
+  #routesWith(headers: Readonly<Record<string, string>>): SessionRoutes {
+    if (!this.#owner.routesByHeaders) return this.routes
+    const merged: Record<string, string> = { ...this.attributes.headers }
+    for (const [name, value] of Object.entries(headers)) merged[name.toLowerCase()] = value
+    return this.#owner.routesFor({ ...this.attributes, headers: merged })
   }
 
   /** OK is 0; duplicates are acknowledged once more, since the device did not hear it. */

@@ -377,7 +377,7 @@ export class Fleet {
 
   /** Publishes a new table. */
   publish(): void {
-    this.table.useTable({ ...EMPTY_TABLE, version: ++this.#version }, { forSession: () => POOL })
+    this.table.useTable({ ...EMPTY_TABLE, version: ++this.#version }, { byHeaders: false, forSession: () => POOL })
   }
 
   claim(session: string, epoch: number, worker: string): void {
