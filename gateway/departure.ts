@@ -1,7 +1,7 @@
 /** A gateway that drains asks its devices to go, one after the other, so that the next gateway is not stormed. */
 
 import type { GatewayEntry } from '../proto/table.js'
-import type { Clock } from './ports.js'
+import type { Clock, Protocol } from './ports.js'
 import type { SessionTable } from './session/session-table.js'
 
 export interface DepartureOptions {
@@ -31,9 +31,11 @@ export function startDeparture({ sessions, clock, windowMs, next, random }: Depa
     while (total - waiting.length < due) {
       const session = waiting.pop()
       if (session === undefined) return
-      const url = next === undefined ? {} : { url: session.protocol === 'mqtt' ? serverReference(next.mqtt) : next.ws }
       const retryAfterMs = Math.round(random() * JITTER_MS)
-      session.askToLeave('draining', 'this gateway is being drained', { retryAfterMs, ...url })
+      session.askToLeave('draining', 'this gateway is being drained', {
+        retryAfterMs,
+        ...placeToGo(next, session.protocol),
+      })
     }
     if (waiting.length > 0) cancel = clock.after(STEP_MS, step)
   }
@@ -41,7 +43,8 @@ export function startDeparture({ sessions, clock, windowMs, next, random }: Depa
   return () => cancel()
 }
 
-/** `HOST:PORT`, as a Server Reference is written (MQTT 5.0 section 4.11). */
-function serverReference(url: string): string {
-  return new URL(url).host
+/** Where a device of this protocol goes to reach a gateway: for MQTT a Server Reference, `HOST:PORT` (MQTT 5.0 section 4.11). */
+export function placeToGo(gateway: GatewayEntry | undefined, protocol: Protocol): { url?: string } {
+  if (gateway === undefined) return {}
+  return { url: protocol === 'mqtt' ? new URL(gateway.mqtt).host : gateway.ws }
 }

@@ -10,7 +10,7 @@ import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query } fro
 import { SluiceError } from '../proto/errors.js'
 import { FrameType, FrameView } from '../proto/frame.js'
 import { nearestGateways } from '../proto/nearest.js'
-import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
+import { EMPTY_TABLE, type GatewayEntry, type RoutingTable } from '../proto/table.js'
 import { unpackTable } from '../proto/table-delta.js'
 import { isTopicName } from '../proto/topic.js'
 import { type BridgeSet, createBridges, NO_BRIDGES } from './bridge/bridge-set.js'
@@ -18,7 +18,7 @@ import { Claims } from './claims.js'
 import { Feed, type FeedEvents } from './control/feed.js'
 import { TableFile } from './control/table-file.js'
 import { Counters } from './counters.js'
-import { startDeparture } from './departure.js'
+import { placeToGo, startDeparture } from './departure.js'
 import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createMqttEndpoint } from './edge/mqtt/websocket.js'
 import { createHttpServer } from './edge/server/create-server.js'
@@ -34,7 +34,7 @@ import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
 import { listenForPeers } from './peer-listener.js'
 import { planSessions } from './plan-view.js'
-import type { Clock } from './ports.js'
+import type { Clock, Protocol } from './ports.js'
 import { compileRoutes } from './route/router.js'
 import { countBindings } from './session/occupancy.js'
 import { SessionTable } from './session/session-table.js'
@@ -126,8 +126,9 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#mqtt = createMqttEdge({
       ...edge,
       newId: options.newId,
+      random,
       admit: ({ device, attributes }) => {
-        this.#refuseWhileDraining()
+        this.#refuseWhileDraining('mqtt')
         return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined })
       },
       ...(options.mqttRules === undefined ? {} : { rules: options.mqttRules }),
@@ -137,7 +138,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#webSocket = createWebSocketEdge({
       ...edge,
       gatewayId: id,
-      admit: () => this.#refuseWhileDraining(),
+      admit: () => this.#refuseWhileDraining('websocket'),
       claim: (request) => this.#claims.claim({ ...request, protocol: 'websocket' }),
       disconnected: (subscriber) => this.#fanout.disconnected(subscriber),
       ...(store === undefined ? {} : { beforeAcks: () => store.sessions.commit() }),
@@ -315,6 +316,12 @@ export class Gateway implements FeedEvents, LinkEvents {
 
   /** Asks the devices to go to the next nearest gateway, spread over the window. */
   #sendAway(windowMs: number): () => void {
+    const { random } = this.#options
+    return startDeparture({ sessions: this.#sessions, clock: this.#clock, windowMs, next: this.#next(), random })
+  }
+
+  /** The next nearest gateway that takes devices. */
+  #next(): GatewayEntry | undefined {
     const here = this.#table.gateways.get(this.id)
     const query = {
       limit: 1,
@@ -323,18 +330,13 @@ export class Gateway implements FeedEvents, LinkEvents {
       region: this.#options.region,
     }
     const [next] = nearestGateways(this.#table.gateways.values(), query, (id) => this.#load[id] ?? 0)
-    return startDeparture({
-      sessions: this.#sessions,
-      clock: this.#clock,
-      windowMs,
-      next: next?.state === 'up' ? next : undefined,
-      random: this.#options.random,
-    })
+    return next?.state === 'up' ? next : undefined
   }
 
-  /** @throws SluiceError `draining` */
-  #refuseWhileDraining(): void {
-    if (this.#draining) throw new SluiceError('draining', undefined, { retryAfterMs: 1000 })
+  /** @throws SluiceError `draining`, with the place to go to where there is one */
+  #refuseWhileDraining(protocol: Protocol): void {
+    if (!this.#draining) return
+    throw new SluiceError('draining', undefined, { retryAfterMs: 1000, ...placeToGo(this.#next(), protocol) })
   }
 
   /** Sessions whose worker the table or a link changed are handed off; pools without slots are evened out. */

@@ -69,17 +69,20 @@ export class SluiceError extends Error {
   readonly path: string | undefined
   /** Milliseconds to wait before trying again, where the one who refuses knows. */
   readonly retryAfterMs: number | undefined
+  /** Where to go instead, where there is such a place: `HOST:PORT` for MQTT. */
+  readonly url: string | undefined
 
   constructor(
     code: ErrorCode,
     message?: string,
-    details: { path?: string; retryAfterMs?: number; cause?: unknown } = {},
+    details: { path?: string; retryAfterMs?: number; url?: string; cause?: unknown } = {},
   ) {
     super(message ?? ERRORS[code].summary, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = 'SluiceError'
     this.code = code
     this.path = details.path
     this.retryAfterMs = details.retryAfterMs
+    this.url = details.url
   }
 
   get retryable(): boolean {

@@ -52,6 +52,8 @@ export const GATEWAY_SETTINGS = {
     maxTopicLevels: 'number',
     responseInformation: 'string',
     tellNoSubscribers: 'boolean',
+    maxConnections: 'number',
+    connectsPerSecond: 'number',
   },
   mqttRules: {
     publish: { allow: { listOf: 'string' }, deny: { listOf: 'string' }, reason: 'number' },

@@ -1,7 +1,8 @@
 /** Who may publish and subscribe to what, by topic filters. */
 
+import { SluiceError } from '../../../proto/errors.js'
 import { malformed, Reason } from '../../../proto/mqtt/packet.js'
-import { parseShared, topicMatches } from '../../../proto/topic.js'
+import { isTopicFilter, parseShared, topicMatches } from '../../../proto/topic.js'
 
 /** What one client may do. Reason codes are those of MQTT 5; 0 allows. */
 export interface Access {
@@ -46,8 +47,29 @@ export function checkLevels(topic: string, most: number): void {
 
 const EVERYTHING: Access = { publish: () => Reason.SUCCESS, subscribe: () => Reason.SUCCESS }
 
-/** Makes the access of each client by one set of rules: one for all, where the rules do not speak of the client's id. */
+/** @throws SluiceError `bad_request` naming the filter or the reason at fault */
+export function checkRules(rules: AccessRules): void {
+  for (const action of ['publish', 'subscribe'] as const) {
+    const { allow = [], deny = [], reason = Reason.NOT_AUTHORIZED } = rules[action] ?? {}
+    for (const [list, filters] of Object.entries({ allow, deny })) {
+      for (const [i, filter] of filters.entries()) {
+        if (isTopicFilter(filter)) continue
+        const path = `mqttRules.${action}.${list}.${i}`
+        throw new SluiceError('bad_request', `${path}: ${filter} is not a topic filter`, { path })
+      }
+    }
+    if (Number.isInteger(reason) && reason >= 0x80 && reason <= 0xff) continue
+    const path = `mqttRules.${action}.reason`
+    throw new SluiceError('bad_request', `${path}: a reason code that refuses is from 128 to 255`, { path })
+  }
+}
+
+/**
+ * Makes the access of each client by one set of rules: one for all, where the rules do not speak of the client's id.
+ * @throws SluiceError see {@link checkRules}
+ */
 export function createAccessMaker(rules: AccessRules): (device: string) => Access {
+  checkRules(rules)
   if (rules.publish === undefined && rules.subscribe === undefined) return () => EVERYTHING
   if (JSON.stringify(rules).includes('%c')) return (device) => createAccess(rules, device)
   const shared = createAccess(rules, '')

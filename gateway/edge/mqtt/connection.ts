@@ -219,6 +219,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     this.useAccess(access)
     this.#downlink = new Downlink(terms, this.batch, context)
     this.#state = 'active'
+    context.admission.connections++
     this.#patience = Math.ceil(terms.keepAlive * 1.5 * context.ticksPerSecond)
     session.expiry = terms.expiry
     // One without a delay was held up by a crash.
@@ -240,10 +241,10 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     this.session.receives = access.receives
   }
 
-  refuse(version: 3 | 4 | 5, code: number, message: string): void {
+  refuse(version: 3 | 4 | 5, code: number, message: string, properties: Properties = NO_PROPERTIES): void {
     this.context.counters.refused++
     this.context.log.debug({ code, message, from: this.#transport.remoteAddress }, 'a connection was refused')
-    this.batch.append(encodeConnack(version, false, code))
+    this.batch.append(encodeConnack(version, false, code, properties))
     this.#close(undefined)
   }
 
@@ -361,7 +362,9 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     const wasActive = this.#state === 'active'
     this.#state = 'closed'
     this.context.closed(this)
-    if (wasActive) this.#detach()
+    if (!wasActive) return
+    this.context.admission.connections--
+    this.#detach()
   }
 
   /** The session goes on without us, or ends; the will waits for its time or is published now. */

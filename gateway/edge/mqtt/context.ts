@@ -1,5 +1,6 @@
 import type { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
+import type { Admission } from '../websocket/admission.js'
 import type { Access } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
 import type { SessionShared } from './journal.js'
@@ -28,6 +29,8 @@ export interface EdgeContext extends SessionShared {
   readonly clock: Clock
   readonly log: MqttLog
   readonly flush: FlushQueue
+  /** Asked before anything is done for a CONNECT. */
+  readonly admission: Admission
   /** Used only during the call of a sink. */
   readonly view: PublishView
   /** Counts sweeps; cheaper than a clock for keep-alive. */

@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { SluiceError } from '../../../proto/errors.js'
 import { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
+import { Admission } from '../websocket/admission.js'
 import { type Access, type AccessRules, createAccessMaker } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
 import { Connection } from './connection.js'
@@ -34,6 +35,8 @@ export interface MqttEdgeSetup {
   readonly journal?: MqttJournal
   /** Unguessable and unique text for clients without an id. */
   readonly newId: () => string
+  /** In [0, 1). Math.random when absent: jitter needs no better. */
+  readonly random?: () => number
   /** Runs a function after the pending I/O events of this turn; setImmediate when absent. */
   readonly turn?: (fn: () => void) => void
 }
@@ -96,6 +99,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly log: MqttLog
   readonly journal: MqttJournal | undefined
   readonly flush: FlushQueue
+  readonly admission: Admission
   readonly view = new PublishView()
   readonly ticksPerSecond = TICKS_PER_SECOND
   readonly authenticate: Authenticate | undefined
@@ -125,6 +129,12 @@ class Edge implements MqttEdge, EdgeContext {
     this.methods = new Map((setup.methods ?? []).map((method) => [method.name, method]))
     this.newClientId = setup.newId
     this.accessOf = createAccessMaker(setup.rules ?? {})
+    const { maxConnections, connectsPerSecond } = this.options
+    const limits = {
+      ...(maxConnections > 0 && { maxConnections }),
+      ...(connectsPerSecond > 0 && { connectsPerSecond }),
+    }
+    this.admission = new Admission(limits, this.clock, setup.random ?? Math.random)
     this.now = setup.clock.wall()
     this.flush = new FlushQueue(setup.turn ?? ((fn) => void setImmediate(fn)), () => this.#beforeFlush())
     this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())

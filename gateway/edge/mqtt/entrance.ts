@@ -5,7 +5,7 @@ import type { ConnectPacket } from '../../../proto/mqtt/connect.js'
 import type { ReasonPacket } from '../../../proto/mqtt/decode.js'
 import { encodeAuth, encodeConnack } from '../../../proto/mqtt/encode.js'
 import { Reason } from '../../../proto/mqtt/packet.js'
-import { NO_PROPERTIES } from '../../../proto/mqtt/properties.js'
+import { NO_PROPERTIES, type Properties } from '../../../proto/mqtt/properties.js'
 import type { DevicePort, DeviceSession } from '../../ports.js'
 import type { Access } from './access.js'
 import type { Verdict } from './authentication.js'
@@ -36,7 +36,7 @@ export interface EntranceOwner extends DevicePort {
   /** A re-authentication changed what the client may do. */
   useAccess(access: Access): void
   /** @param code in the numbers of that version */
-  refuse(version: 3 | 4 | 5, code: number, message: string): void
+  refuse(version: 3 | 4 | 5, code: number, message: string, properties?: Properties): void
   /** Closes, with a DISCONNECT where there is a reason. */
   leave(reason: number | undefined): void
 }
@@ -73,6 +73,12 @@ export class Entrance {
   }
 
   begin(packet: ConnectPacket): void {
+    try {
+      this.context.admission.admit()
+    } catch (error) {
+      this.#unavailable(error)
+      return
+    }
     this.#handshake.start(packet.properties.authData)
   }
 
@@ -151,13 +157,19 @@ export class Entrance {
   }
 
   #unavailable(error: unknown): void {
-    const code = error instanceof SluiceError ? error.code : 'internal'
+    const known = error instanceof SluiceError ? error : new SluiceError('internal')
+    const { code, message, url, retryAfterMs } = known
     if (code === 'internal') this.context.log.warn({ error: String(error) }, 'a session could not be opened')
-    this.#refuse(refusalReason(code), String(error))
+    const properties: Properties = {}
+    // Section 4.11; there is no property for a time, and people read the reason.
+    if (url !== undefined) properties.serverReference = url
+    if (retryAfterMs !== undefined) properties.reasonString = `${message}; come again in ${retryAfterMs} ms`
+    this.#refuse(refusalReason(code), message, properties)
   }
 
-  #refuse(reason: number, message: string): void {
+  #refuse(reason: number, message: string, properties: Properties = NO_PROPERTIES): void {
     const version = this.#version
-    this.#owner.refuse(version, version === 5 ? reason : legacyCode(reason), message)
+    const fits = encodeConnack(version, false, reason, properties).length <= this.#terms.maxPacket
+    this.#owner.refuse(version, version === 5 ? reason : legacyCode(reason), message, fits ? properties : NO_PROPERTIES)
   }
 }

@@ -32,6 +32,10 @@ export interface MqttOptions {
   readonly maxTopicLevels: number
   /** Told to MQTT 5 clients that ask for Response Information, with `%c` as the client id. Empty: nothing. */
   readonly responseInformation: string
+  /** Clients connected at the same time; more are refused as Server Busy. 0: no limit. */
+  readonly maxConnections: number
+  /** CONNECTs taken a second; up to one second's worth may come at once, more are refused as Server Busy. 0: no limit. */
+  readonly connectsPerSecond: number
   /** Publishers hear 0x10 when no subscriber matched, a worker or not. Off: always 0. true. */
   readonly tellNoSubscribers: boolean
 }
@@ -53,6 +57,8 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxSubscriptions: 1000,
   maxTopicLevels: 200,
   responseInformation: '',
+  maxConnections: 0,
+  connectsPerSecond: 0,
   tellNoSubscribers: true,
 }
 

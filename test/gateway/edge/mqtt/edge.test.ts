@@ -1,5 +1,7 @@
 import mqtt from 'mqtt'
 import t from 'tap'
+import type { AccessRules } from '../../../../gateway/edge/mqtt/access.js'
+import { SluiceError } from '../../../../proto/errors.js'
 import { Reason } from '../../../../proto/mqtt/packet.js'
 import { startBench, until } from './harness.js'
 
@@ -398,4 +400,58 @@ t.test('a gateway that goes says so, and a moved device hears where to', async (
   await bench.edge.close()
   t.equal(await ended, Reason.SERVER_SHUTTING_DOWN)
   await bench.close()
+})
+
+t.test('a gateway that is full says Server Busy, before anything else is done', async (t) => {
+  let asked = 0
+  const authenticate = () => {
+    asked++
+    return { accepted: true } as const
+  }
+  const options = { connectsPerSecond: 3, maxConnections: 2 }
+  const bench = await startBench({ options, authenticate, random: () => 0.5 })
+  const [one, two] = [await bench.client({ clientId: '1' }), await bench.client({ clientId: '2' })]
+  const third = await bench.client({ clientId: '3' })
+  t.match(third.connack, { reasonCode: Reason.SERVER_BUSY })
+  t.match(third.connack?.properties?.reasonString ?? '', /2 connections already; come again in \d+ ms/)
+  const old = await bench.client({ clientId: '3', protocolVersion: 4 })
+  t.equal(old.connack?.returnCode, 3)
+  await one.disconnect()
+  await two.disconnect()
+  await bench.client({ clientId: '1' })
+  const fast = await bench.client({ clientId: '2', properties: { maximumPacketSize: 20 } })
+  t.match(fast.connack, { reasonCode: Reason.SERVER_BUSY })
+  t.notOk(fast.connack?.properties?.reasonString, 'a reason that the client cannot take is left out')
+  t.equal(asked, 3)
+  bench.clock.advance(1000)
+  t.equal((await bench.client({ clientId: '2' })).connack?.reasonCode, 0)
+  await bench.close()
+})
+
+t.test('a gateway that drains refers to another server', async (t) => {
+  const bench = await startBench({
+    admit: () => {
+      throw new SluiceError('draining', undefined, { retryAfterMs: 10, url: 'next.example:1883' })
+    },
+  })
+  const five = await bench.client()
+  t.match(five.connack, {
+    reasonCode: Reason.USE_ANOTHER_SERVER,
+    properties: { serverReference: 'next.example:1883' },
+  })
+  t.equal(await five.ended(), -1)
+  const four = await bench.client({ protocolVersion: 4 })
+  t.equal(four.connack?.returnCode, 3)
+  await bench.close()
+})
+
+t.test('rules that cannot mean what they say are refused at the start', async (t) => {
+  const wrong = (rules: AccessRules) =>
+    startBench({ rules }).then(
+      () => 'taken',
+      (error: SluiceError) => error.path,
+    )
+  t.equal(await wrong({ subscribe: { deny: ['a', 'b/#/c'] } }), 'mqttRules.subscribe.deny.1')
+  t.equal(await wrong({ publish: { allow: [''] } }), 'mqttRules.publish.allow.0')
+  t.equal(await wrong({ publish: { reason: 1 } }), 'mqttRules.publish.reason')
 })

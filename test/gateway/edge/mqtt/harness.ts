@@ -271,6 +271,11 @@ export class RawClient {
     return last?.cmd === 'disconnect' ? (last.reasonCode ?? 0) : -1
   }
 
+  /** What came and was not asked for. */
+  rest(): mqttPacket.Packet[] {
+    return this.#packets.splice(0)
+  }
+
   disconnect(reasonCode = 0, properties?: object): Promise<number> {
     const five = this.#version === 5 ? { reasonCode, ...(properties && { properties }) } : {}
     this.send({ cmd: 'disconnect', ...five })

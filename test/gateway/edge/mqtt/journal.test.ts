@@ -104,7 +104,7 @@ t.test('the will of a client that was connected when the gateway died is publish
     will: {
       topic: `will/${name}`,
       payload: Buffer.from(name),
-      qos: 1,
+      qos: 1 as const,
       retain: false,
       properties: { willDelayInterval },
     },
