@@ -6,6 +6,7 @@ import { type Pool, type RoutingTable, UNOWNED } from '../proto/table.js'
 import { compileAffinity } from './route/affinity.js'
 import { compileRoutes } from './route/router.js'
 import type { Session } from './session/session.js'
+import { poolUnder } from './session/session-table.js'
 
 /**
  * Counts, by pool, the bindings as they are and as they would be.
@@ -18,8 +19,8 @@ export function planSessions(sessions: Iterable<Session>, planned: RoutingTable)
     const routes = router.forSession(session.attributes)
     for (const { pool, slot, worker } of session.bindings()) {
       if (worker !== '') add(poolOf(view, pool).before, worker)
-      const next = routes.reaches(pool) ? pool : routes.dataPool
-      const target = next === undefined ? undefined : planned.pools.get(next)
+      const next = poolUnder(routes, pool, session.routes, router.byHeaders && planned.pools.has(pool))
+      const target = planned.pools.get(next)
       if (target === undefined) continue
       const entry = poolOf(view, target.name)
       const after =

@@ -307,27 +307,31 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     return request.continue === true
   }
 
-  /** With routes on headers, any pool of the table may be meant by the next frame. */
-  #reachable(routes: SessionRoutes, pool: string): boolean {
-    return routes.reaches(pool) || (this.routesByHeaders && this.#table.pools.has(pool))
-  }
-
   /** Applies the routes of a new table to one session. */
   #follow(session: Session): void {
-    const routes = this.routesFor(session.attributes)
-    session.routes = routes
-    const { primary } = session
-    if (primary === undefined) {
+    const before = session.routes
+    session.routes = this.routesFor(session.attributes)
+    if (session.primary === undefined) {
       this.#bindData(session)
       return
     }
     for (const binding of session.bindings()) {
-      if (routes.dataPool !== undefined && !this.#reachable(routes, binding.pool)) {
-        binding.pool = routes.dataPool
+      binding.pool = this.#poolAfter(session, binding.pool, before)
+      if (!this.#chooser.keyedByTopic(binding.pool))
         binding.slot = this.#chooser.slotFor(binding.pool, session.attributes, '')
-      }
       if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
     }
+  }
+
+  /**
+   * The pool that a binding belongs to under the session's new routes: DATA's follows DATA, others move when no frame
+   * can go to their pool any more. A session has at most one binding in a pool: where there is one already, it stays.
+   */
+  #poolAfter(session: Session, pool: string, before: SessionRoutes): string {
+    const next = poolUnder(session.routes, pool, before, this.routesByHeaders && this.#table.pools.has(pool))
+    if (next === pool) return pool
+    for (const other of session.bindings()) if (other.pool === next) return pool
+    return next
   }
 
   #scheduleSweep(): void {
@@ -345,3 +349,14 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
 }
 
 const NO_ROUTES: SessionRoutes = { dataPool: undefined, constant: true, pool: () => undefined, reaches: () => false }
+
+/**
+ * Where a binding in `pool` goes when a session's routes change from `before` to `routes`.
+ * @param meant true when frames may mean the pool by headers of their own
+ */
+export function poolUnder(routes: SessionRoutes, pool: string, before: SessionRoutes, meant: boolean): string {
+  const { dataPool } = routes
+  if (dataPool === undefined) return pool
+  if (before.dataPool === pool) return dataPool
+  return meant || routes.reaches(pool) ? pool : dataPool
+}

@@ -47,7 +47,7 @@ t.test('what the edge works on itself holds the acknowledgement until it is done
   t.equal(window.acked, 3)
 })
 
-t.test('however acknowledgements come, acked never goes back and ends at the last seq', async (t) => {
+t.test('however acknowledgements come, acked never goes back and ends at the last seq', async () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 1, maxLength: 300 }),
