@@ -61,6 +61,8 @@ export class Election {
   #cancelStep: () => void = () => {}
   #steppedAt: number
   #renewing: Promise<void> | undefined
+  /** Why the store could not be asked the last time, undefined when it could. */
+  #trouble: SluiceError | undefined
   /** A leader that stood still asks this first. */
   #doubt: Promise<void> | undefined
   #notBefore = 0
@@ -95,6 +97,8 @@ export class Election {
    */
   async confirm(): Promise<void> {
     if (!this.#leading) throw new SluiceError('unavailable', 'this coordinator does not lead', { retryAfterMs: 1000 })
+    // It is asked all the time: nobody waits for an answer that did not come just before.
+    if (this.#trouble !== undefined) throw this.#trouble
     await this.#renew()
     if (!this.#leading) throw new SluiceError('unavailable', 'another coordinator leads now', { retryAfterMs: 1000 })
   }
@@ -253,9 +257,15 @@ export class Election {
     if (held === undefined) return
     try {
       await this.#options.lease.renew(held)
+      this.#trouble = undefined
     } catch (error) {
-      if (!(error instanceof SluiceError) || error.code !== 'conflict') throw error
-      this.#resign('another coordinator took the lease')
+      if (!(error instanceof SluiceError)) throw error
+      if (error.code !== 'conflict') {
+        this.#trouble = error
+        throw error
+      }
+      this.#trouble = undefined
+      this.#resign(error.message)
     }
   }
 

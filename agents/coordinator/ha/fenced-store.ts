@@ -13,9 +13,10 @@ import { promisify } from 'node:util'
 import { deflate, inflate } from 'node:zlib'
 import { packControl, unpackControl } from '../../../proto/control.js'
 import { SluiceError } from '../../../proto/errors.js'
-import { readBytes, readCount, readObject } from '../../../proto/fields.js'
+import { readBytes, readCount, readObject, readText } from '../../../proto/fields.js'
 import { SaveQueue } from '../save-queue.js'
 import { type CoordinatorState, packState, type StateStore, unpackState } from '../store.js'
+import type { Leader } from './lease.js'
 import type { SharedKeys } from './shared-keys.js'
 
 const HEAD = 'state'
@@ -32,6 +33,8 @@ const expand = promisify<Uint8Array, { maxOutputLength: number }, Buffer>(inflat
 /** Where the compressed state is. */
 interface Head {
   readonly epoch: number
+  /** The leader that wrote it; empty before the first. */
+  readonly instance: string
   /** The state itself, when it fits; empty before the first. */
   readonly body: Uint8Array
   /** Parts under `part.EPOCH.NUMBER.0` and on; 0 of them when the body is in the head. */
@@ -72,7 +75,7 @@ export interface FencedStoreEvents {
 /** Writes the state while its coordinator leads. */
 export class FencedStore implements StateStore {
   readonly #keys: SharedKeys
-  readonly #epoch: number
+  readonly #leader: Pick<Leader, 'epoch' | 'instance'>
   readonly #queue = new SaveQueue(() => this.#write())
   readonly #events: FencedStoreEvents
   #snapshot: () => CoordinatorState = () => {
@@ -85,12 +88,12 @@ export class FencedStore implements StateStore {
   #live: Pick<Head, 'partsEpoch' | 'partsNumber'> = { partsEpoch: 0, partsNumber: 0 }
 
   /**
-   * @param epoch of the lease
+   * @param leader as the lease has it
    * @param events what happens to its writes
    */
-  constructor(keys: SharedKeys, epoch: number, events: FencedStoreEvents) {
+  constructor(keys: SharedKeys, leader: Pick<Leader, 'epoch' | 'instance'>, events: FencedStoreEvents) {
     this.#keys = keys
-    this.#epoch = epoch
+    this.#leader = leader
     this.#events = events
   }
 
@@ -104,15 +107,17 @@ export class FencedStore implements StateStore {
    * @throws SluiceError `conflict` when a later leader did so already, `unavailable`, `bad_request` for a damaged state
    */
   async seal(): Promise<CoordinatorState | undefined> {
+    const { epoch, instance } = this.#leader
     for (let attempt = 1; ; attempt++) {
       const found = await this.#keys.get(HEAD)
       const head = found === undefined ? EMPTY : readHead(found.value)
-      if (head.epoch > this.#epoch) throw new SluiceError('conflict', `a leader of epoch ${head.epoch} has the state`)
+      if (head.epoch > epoch || (head.epoch === epoch && head.instance !== instance))
+        throw new SluiceError('conflict', `a leader of epoch ${head.epoch} has the state`)
       const body = await bodyOf(this.#keys, head)
       try {
         if (body === undefined) throw new SluiceError('conflict', 'the parts of the state changed meanwhile')
         const state = await unpackBody(body)
-        this.#revision = await this.#keys.put(HEAD, packHead({ ...head, epoch: this.#epoch }), found?.revision ?? 0)
+        this.#revision = await this.#keys.put(HEAD, packHead({ ...head, epoch, instance }), found?.revision ?? 0)
         this.#live = head
         return state
       } catch (error) {
@@ -143,23 +148,24 @@ export class FencedStore implements StateStore {
 
   async #write(): Promise<void> {
     if (this.#retired) throw anotherLeads()
+    const { epoch, instance } = this.#leader
     const body = await compress(packState(this.#snapshot()))
     const number = ++this.#number
     const size = this.#keys.maxBytes
     const parts = body.length <= size ? 0 : Math.ceil(body.length / size)
     for (let i = 0; i < parts; i++) {
-      await this.#keys.put(`${partsAt(this.#epoch, number)}.${i}`, body.subarray(i * size, (i + 1) * size))
+      await this.#keys.put(`${partsAt(epoch, number)}.${i}`, body.subarray(i * size, (i + 1) * size))
     }
     const inHead = parts === 0 ? body : new Uint8Array(0)
-    await this.#replace({ epoch: this.#epoch, body: inHead, parts, partsEpoch: this.#epoch, partsNumber: number })
+    await this.#replace({ epoch, instance, body: inHead, parts, partsEpoch: epoch, partsNumber: number })
     this.#events.written()
     const before = this.#live
-    this.#live = parts === 0 ? { partsEpoch: 0, partsNumber: 0 } : { partsEpoch: this.#epoch, partsNumber: number }
+    this.#live = parts === 0 ? { partsEpoch: 0, partsNumber: 0 } : { partsEpoch: epoch, partsNumber: number }
     if (before.partsEpoch === 0) return
     // All that an earlier leader left, too. What stays behind now is in nobody's way.
     const { partsEpoch, partsNumber } = before
     await this.#keys
-      .remove(partsEpoch === this.#epoch ? partsAt(partsEpoch, partsNumber) : `part.${partsEpoch}`)
+      .remove(partsEpoch === epoch ? partsAt(partsEpoch, partsNumber) : `part.${partsEpoch}`)
       .catch(() => {})
   }
 
@@ -171,7 +177,7 @@ export class FencedStore implements StateStore {
       if (!isConflict(error)) throw error
       // An earlier write that nobody answered may have been made all the same; or the store lost its disk.
       const found = await this.#keys.get(HEAD)
-      if (found !== undefined && readHead(found.value).epoch !== this.#epoch) {
+      if (found !== undefined && readHead(found.value).instance !== this.#leader.instance) {
         this.#events.lost()
         throw anotherLeads()
       }
@@ -180,7 +186,7 @@ export class FencedStore implements StateStore {
   }
 }
 
-const EMPTY: Head = { epoch: 0, body: new Uint8Array(0), parts: 0, partsEpoch: 0, partsNumber: 0 }
+const EMPTY: Head = { epoch: 0, instance: '', body: new Uint8Array(0), parts: 0, partsEpoch: 0, partsNumber: 0 }
 
 function partsAt(epoch: number, number: number): string {
   return `part.${epoch}.${number}`
@@ -217,6 +223,7 @@ function readHead(bytes: Uint8Array): Head {
   const fields = readObject(unpackControl(bytes), 'state')
   return {
     epoch: readCount(fields.epoch, 'epoch', 0, MAX_COUNT),
+    instance: readText(fields.instance, 'instance'),
     body: readBytes(fields.body, 'body'),
     parts: readCount(fields.parts, 'parts', 0, MAX_PARTS),
     partsEpoch: readCount(fields.partsEpoch, 'partsEpoch', 0, MAX_COUNT),

@@ -52,7 +52,7 @@ export class Leadership {
   static async begin(options: LeadershipOptions): Promise<Leadership> {
     const { keys, leader, election, file, core: coreOptions, clock, log } = options
     let leadership: Leadership | undefined
-    const store = new FencedStore(keys, leader.epoch, {
+    const store = new FencedStore(keys, leader, {
       written: () => leadership?.lines.tell(),
       lost: () => election.lost('another coordinator wrote the state'),
     })
@@ -102,6 +102,8 @@ export class Leadership {
         await election.confirm()
         const answer = await endpoint.handle(request)
         await core.keeper.save()
+        // And before anybody is told: whoever leads by now read the state after this write, or it is not acknowledged.
+        await election.confirm()
         return answer
       },
     })

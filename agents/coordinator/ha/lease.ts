@@ -20,6 +20,8 @@ export interface Leader {
 }
 
 const KEY = 'leader'
+/** Two writes that were compared with the same value are both in order by then, in milliseconds: a cluster agrees in a few. */
+const SETTLE_MS = 50
 
 /** The lease as one coordinator sees it, and holds it. */
 export class Lease {
@@ -60,13 +62,17 @@ export class Lease {
   }
 
   /**
-   * Takes it from whoever had it when it was last read.
+   * Takes it from whoever had it when it was last read. A cluster of nats-server 2.9 compares before it agrees on an
+   * order, so of two writes at the same moment both may be told that they won; so it is taken for good only when a
+   * renewal succeeds some time later, which of two such winners only the last one's does.
    * @param above the new epoch is above this one, too
    * @throws SluiceError `conflict` when it was renewed or taken since, `unavailable`
    */
   async take(self: Omit<Leader, 'epoch'>, above: number): Promise<Leader> {
     const leader = { ...self, epoch: Math.max(this.#leader?.epoch ?? 0, above) + 1 }
     await this.#write(leader)
+    await new Promise<void>((resolve) => void this.#clock.after(SETTLE_MS, resolve))
+    await this.renew(leader)
     return leader
   }
 
@@ -83,7 +89,8 @@ export class Lease {
       if (!(error instanceof SluiceError) || error.code !== 'conflict') throw error
       // An earlier renewal that nobody answered may have been made all the same; or NATS lost its disk.
       const found = await this.read()
-      if (found !== undefined && found.instance !== leader.instance) throw error
+      if (found !== undefined && found.instance !== leader.instance)
+        throw new SluiceError('conflict', `${found.url} has the lease, in epoch ${found.epoch}`, { cause: error })
       await this.#write(leader)
     }
   }

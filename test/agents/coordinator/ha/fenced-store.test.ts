@@ -24,9 +24,9 @@ function noise(bytes: number): string {
   return text
 }
 
-function leader(keys: MemoryKeys, epoch: number) {
+function leader(keys: MemoryKeys, epoch: number, instance = `instance-${epoch}`) {
   const seen = { lost: 0, written: 0 }
-  const store = new FencedStore(keys, epoch, { lost: () => seen.lost++, written: () => seen.written++ })
+  const store = new FencedStore(keys, { epoch, instance }, { lost: () => seen.lost++, written: () => seen.written++ })
   const write = (state: CoordinatorState): Promise<void> => {
     store.keep(() => state)
     return store.save()
@@ -60,6 +60,16 @@ t.test('a later leader gets what was written, and the earlier one can write noth
   await b.write(stateOf(8))
   t.same((await readSharedState(keys))?.state, stateOf(8))
   await t.rejects(a.store.seal(), { code: 'conflict' }, 'it cannot take it back either')
+})
+
+t.test('of two leaders with one epoch, which a store that compares too early may make, only one seals', async (t) => {
+  const keys = new MemoryKeys()
+  const a = leader(keys, 1, 'a')
+  const b = leader(keys, 1, 'b')
+  await a.store.seal()
+  await t.rejects(b.store.seal(), { code: 'conflict' })
+  await a.write(stateOf(5))
+  t.same((await readSharedState(keys))?.state, stateOf(5))
 })
 
 t.test('a write that comes between the reading and the sealing of a new leader is not lost', async (t) => {

@@ -5,10 +5,16 @@ import { MemoryKeys } from './memory-keys.js'
 const A = { instance: 'a', url: 'http://127.0.0.1:7001' }
 const B = { instance: 'b', url: 'http://127.0.0.1:7002' }
 
+/** Time passes by itself. */
+function pass(_ms: number, fn: () => void): () => void {
+  setImmediate(fn)
+  return () => {}
+}
+
 function setUp() {
   const keys = new MemoryKeys()
   const time = { now: 0 }
-  const clock = { now: () => time.now, wall: () => time.now, after: () => () => {} }
+  const clock = { now: () => time.now, wall: () => time.now, after: pass }
   return { keys, time, a: new Lease(keys, clock), b: new Lease(keys, clock) }
 }
 
@@ -26,6 +32,21 @@ t.test('epochs grow with every holder, and above what is known from elsewhere', 
   await a.take(A, 41)
   t.equal((await b.read())?.epoch, 42)
   t.equal((await b.take(B, 0)).epoch, 43)
+})
+
+t.test('of two that were both told that they won, one is told otherwise in time', async (t) => {
+  const { keys, a, b } = setUp()
+  await Promise.all([a.read(), b.read()])
+  const put = keys.put.bind(keys)
+  let compared = 0
+  // Both are compared with nothing before either is written.
+  keys.put = async (key, value, revision) => put(key, value, compared++ < 2 ? undefined : revision)
+  const taken = await Promise.allSettled([a.take(A, 0), b.take(B, 0)])
+  t.same(
+    taken.map(({ status }) => status),
+    ['rejected', 'fulfilled'],
+  )
+  t.equal((await a.read())?.instance, 'b')
 })
 
 t.test('a lease that was renewed since it was read cannot be taken', async (t) => {
