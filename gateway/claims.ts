@@ -11,7 +11,7 @@ import { packControl, unpackControl } from '../proto/control.js'
 import type { FleetBus } from './fleet-bus.js'
 import type { Clock, OpenSession, Protocol } from './ports.js'
 import type { Binding } from './session/binding.js'
-import { type ExportedSession, UNKNOWN } from './session/session.js'
+import { type ExportedSession, UNKNOWN } from './session/exported-session.js'
 import type { SessionTable } from './session/session-table.js'
 
 /** What a gateway asks the others. */

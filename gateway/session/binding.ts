@@ -13,30 +13,9 @@
 import type { ErrorCode } from '../../proto/errors.js'
 import type { Attach, AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
 import type { BindingEvents, WorkerPort } from '../worker-port.js'
+import type { BindingLimits, BindingSnapshot, Handover } from './binding-terms.js'
+import { HeldFrames } from './held-frames.js'
 import type { UplinkWindow } from './uplink-window.js'
-
-/** Milliseconds; chosen with the promises of design section 4 'Failures' in mind. */
-export interface BindingLimits {
-  /** How long an owner may take to let go before it is left behind. */
-  readonly detachMs: number
-  /** How long a new owner may take to accept. */
-  readonly attachMs: number
-  /** How long a binding waits for the table or the link after its owner was lost, before the gateway chooses by itself. */
-  readonly fallbackMs: number
-  /** How long frames wait for any worker before the device is told `no_worker`. */
-  readonly holdMs: number
-  readonly heldFrames: number
-  readonly heldBytes: number
-}
-
-export const DEFAULT_BINDING_LIMITS: BindingLimits = {
-  detachMs: 3000,
-  attachMs: 2000,
-  fallbackMs: 500,
-  holdMs: 5000,
-  heldFrames: 1024,
-  heldBytes: 1024 * 1024,
-}
 
 /** The session that a binding belongs to. */
 export interface BindingSession {
@@ -74,35 +53,7 @@ export interface BindingHost {
   suspect(worker: string, event: 'timeout' | 'refused', detail: string): void
 }
 
-/** What a finished attach tells about itself. */
-export interface Handover {
-  readonly from: string
-  readonly to: string
-  /** True when the former owner let go by itself, with its state. */
-  readonly clean: boolean
-  readonly lastSeq: number
-  readonly firstSeq: number
-  readonly pauseMs: number
-}
-
-/** A binding on its way to another gateway. */
-export interface BindingSnapshot {
-  readonly pool: string
-  readonly slot: number
-  readonly worker: string
-  readonly epoch: number
-  /** Last downlink seq that the worker gave. */
-  readonly sent: number
-  /** State that no worker took over yet. */
-  readonly carried?: Uint8Array
-}
-
 export type BindingState = 'waiting' | 'attaching' | 'bound' | 'detaching' | 'closed'
-
-interface Held {
-  bytes: Uint8Array
-  seq: number
-}
 
 /** Attach attempts that may be refused one after the other before the binding waits for {@link BindingLimits.fallbackMs}. */
 const QUICK_ATTEMPTS = 3
@@ -118,8 +69,7 @@ export class Binding implements BindingEvents {
   #state: BindingState = 'waiting'
   #port: WorkerPort | undefined
   #number = 0
-  #held: Held[] | undefined
-  #heldBytes = 0
+  #held: HeldFrames | undefined
   /** State of the former owner, kept until a new one accepted it. */
   #carried: Uint8Array | undefined
   #from = ''
@@ -158,7 +108,8 @@ export class Binding implements BindingEvents {
   get full(): boolean {
     if (this.#state === 'bound') return (this.#port as WorkerPort).full
     const { heldFrames, heldBytes } = this.#host.limits
-    return (this.#held?.length ?? 0) >= heldFrames || this.#heldBytes >= heldBytes
+    const held = this.#held
+    return held !== undefined && (held.count >= heldFrames || held.bytes >= heldBytes)
   }
 
   /** Chooses a worker and attaches. */
@@ -442,29 +393,23 @@ export class Binding implements BindingEvents {
   }
 
   #hold(bytes: Uint8Array, seq: number): void {
-    this.#held ??= []
-    this.#held.push({ bytes, seq })
-    this.#heldBytes += bytes.length
+    this.#held ??= new HeldFrames()
+    this.#held.push(bytes, seq)
   }
 
   #release(port: WorkerPort, number: number): void {
     const held = this.#held
-    if (held === undefined) return
     this.#held = undefined
-    this.#heldBytes = 0
-    for (const { bytes, seq } of held) {
+    held?.each((bytes, seq) => {
       port.frame(number, bytes, 0, bytes.length)
       if (seq > 0) this.session.uplink?.markSent(seq)
-    }
+    })
   }
 
-  /** Fire-and-forget frames are dropped; acknowledged ones stay: nobody acknowledged them, so nobody may forget them. */
   #giveUpHeld(): void {
     this.#warned = true
-    const held = this.#held ?? []
-    const kept = held.filter(({ seq }) => seq > 0)
-    this.#held = kept.length === 0 ? undefined : kept
-    this.#heldBytes = kept.reduce((sum, { bytes }) => sum + bytes.length, 0)
-    this.session.heldTooLong(this, 'no_worker', held.length - kept.length)
+    const dropped = this.#held?.dropUnacknowledged() ?? 0
+    if (this.#held?.count === 0) this.#held = undefined
+    this.session.heldTooLong(this, 'no_worker', dropped)
   }
 }

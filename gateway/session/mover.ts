@@ -5,7 +5,8 @@
 
 import type { MoveReceipt } from '../../proto/control.js'
 import type { Clock } from '../ports.js'
-import type { Binding, Handover } from './binding.js'
+import type { Binding } from './binding.js'
+import type { Handover } from './binding-terms.js'
 
 export interface MoverOptions {
   /** Moves begun a second, on this gateway. */

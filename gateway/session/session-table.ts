@@ -9,24 +9,12 @@ import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
 import type { Counters } from '../counters.js'
 import type { Clock, DevicePort, OpenSession, Protocol, SessionHost } from '../ports.js'
 import type { WorkerPort } from '../worker-port.js'
-import {
-  Binding,
-  type BindingHost,
-  type BindingLimits,
-  type BindingSnapshot,
-  DEFAULT_BINDING_LIMITS,
-  type Handover,
-} from './binding.js'
+import { Binding, type BindingHost } from './binding.js'
+import { type BindingLimits, type BindingSnapshot, DEFAULT_BINDING_LIMITS, type Handover } from './binding-terms.js'
+import { type ExportedSession, UNKNOWN } from './exported-session.js'
 import { Mover, type MoverOptions } from './mover.js'
 import type { SessionAttributes, SessionRouter, SessionRoutes } from './routes.js'
-import {
-  DEFAULT_SESSION_LIMITS,
-  type ExportedSession,
-  Session,
-  type SessionLimits,
-  type SessionOwner,
-  UNKNOWN,
-} from './session.js'
+import { DEFAULT_SESSION_LIMITS, Session, type SessionLimits, type SessionOwner } from './session.js'
 
 /** Which worker a binding belongs to, by the table in force and the links that are up. */
 export interface Chooser {

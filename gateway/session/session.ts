@@ -12,8 +12,9 @@ import {
   type Protocol,
   Relay,
 } from '../ports.js'
-import type { Binding, BindingSession, BindingSnapshot } from './binding.js'
+import type { Binding, BindingSession } from './binding.js'
 import { DownlinkWindow } from './downlink-window.js'
+import { type ExportedSession, UNKNOWN } from './exported-session.js'
 import type { SessionAttributes, SessionRoutes } from './routes.js'
 import { UplinkWindow } from './uplink-window.js'
 
@@ -31,26 +32,6 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   downlinkFrames: 4096,
   downlinkBytes: 4 * 1024 * 1024,
 }
-
-/** A session between two gateways. Plain data: it travels as msgpack. */
-export interface ExportedSession {
-  readonly id: string
-  readonly device: string
-  readonly protocol: Protocol
-  readonly headers: Readonly<Record<string, string>>
-  /** Wall clock, milliseconds. */
-  readonly since: number
-  /** {@link UNKNOWN} when only the device and the worker know. */
-  readonly uplinkAcked: number
-  /** Last downlink seq that the device confirmed. */
-  readonly confirmed: number
-  /** Downlink frames beyond `confirmed`; `binding` is an index into `bindings`. */
-  readonly frames: readonly { readonly bytes: Uint8Array; readonly binding: number; readonly workerSeq: number }[]
-  readonly bindings: readonly BindingSnapshot[]
-}
-
-/** The uplink seq of a session whose former gateway is not there to tell. */
-export const UNKNOWN = -1
 
 /** What a session asks of the table of sessions that it is in. */
 export interface SessionOwner {
