@@ -1,12 +1,13 @@
 /**
  * Workers by DNS: the addresses of a name, or the targets of its SRV records [RFC 2782]. Asked again when the answer's
- * time to live is over. Node's resolver tells no TTL for SRV records, so for those the TTL of the targets' addresses
- * counts, which zones set alike.
+ * time to live is over: the least of all records that it was made from. Node's resolver tells no TTL for SRV records,
+ * so those are asked for by dns-client.ts.
  */
 
 import { Resolver } from 'node:dns/promises'
 import { isIPv6 } from 'node:net'
 import { type DiscoveredMember, type Discovery, type OnMembers, type SourceContext, tidyMembers } from './discovery.js'
+import { askSrv } from './dns-client.js'
 import { SourceLoop } from './source-loop.js'
 
 /** What is asked, and what is made of the answer. */
@@ -27,8 +28,8 @@ export interface DnsOptions {
 /** Bounds of the time between two questions, in milliseconds: a TTL of 0 is no reason to ask all the time. */
 const LEAST_MS = 1000
 const MOST_MS = 300_000
-/** After an answer without any record: how long "nothing" may be kept the resolver does not tell. */
-const NOTHING_MS = 5000
+/** How long an answer without any record holds where it does not say, in seconds. */
+const NOTHING_S = 5
 /** Of one try with one server, in milliseconds. */
 const TRY_MS = 2000
 /** Most SRV targets whose addresses are asked for at once. */
@@ -43,7 +44,7 @@ interface Address {
 }
 
 /** What of the resolver is used. */
-export type DnsResolver = Pick<Resolver, 'setServers' | 'resolve4' | 'resolve6' | 'resolveSrv' | 'cancel'>
+export type DnsResolver = Pick<Resolver, 'setServers' | 'getServers' | 'resolve4' | 'resolve6' | 'cancel'>
 
 /** Asks by TTL. A name without records is an empty list; a server that fails is a source that is away. */
 export class DnsDiscovery implements Discovery {
@@ -65,7 +66,7 @@ export class DnsDiscovery implements Discovery {
     this.#context = context
     this.#resolver = resolver
     if (options.servers !== undefined) resolver.setServers(options.servers)
-    this.#loop = new SourceLoop(this.name, context, () => this.#ask())
+    this.#loop = new SourceLoop(this.name, context, (signal) => this.#ask(signal))
   }
 
   get problem(): string | undefined {
@@ -83,16 +84,16 @@ export class DnsDiscovery implements Discovery {
     return this.#loop.close()
   }
 
-  async #ask(): Promise<number> {
+  async #ask(signal: AbortSignal): Promise<number> {
     const { name, port } = this.#options
-    const { members, ttl } = port === undefined ? await this.#services() : await this.#addressesOf(name, port, {})
+    const { members, ttl } = port === undefined ? await this.#services(signal) : await this.#addressesOf(name, port, {})
     const tidy = tidyMembers(members, this.name, this.#context.log)
     const text = JSON.stringify(tidy)
     if (text !== this.#last) {
       this.#last = text
       this.#onMembers(tidy)
     }
-    return members.length === 0 ? NOTHING_MS : Math.min(MOST_MS, Math.max(LEAST_MS, ttl * 1000))
+    return Math.min(MOST_MS, Math.max(LEAST_MS, ttl * 1000))
   }
 
   async #addressesOf(
@@ -109,14 +110,15 @@ export class DnsDiscovery implements Discovery {
     const addresses = found.flat()
     return {
       members: addresses.map(({ address }) => ({ link: linkOf(address, port, tls), ...rest })),
-      ttl: Math.min(...addresses.map(({ ttl }) => ttl)),
+      ttl: addresses.length === 0 ? NOTHING_S : Math.min(...addresses.map(({ ttl }) => ttl)),
     }
   }
 
-  async #services(): Promise<{ members: DiscoveredMember[]; ttl: number }> {
-    const records = await orNothing(this.#resolver.resolveSrv(this.#options.name))
-    // A target of "." says: the service is decidedly not there [RFC 2782].
-    const targets = records.filter(({ name }) => name !== '' && name !== '.')
+  async #services(signal: AbortSignal): Promise<{ members: DiscoveredMember[]; ttl: number }> {
+    const { name } = this.#options
+    const { records, ttl: first } = await askSrv(name, this.#resolver.getServers(), TRY_MS, this.#context.clock, signal)
+    // A target of "." says: the service is decidedly not there [RFC 2782]. What is no host name has no address.
+    const targets = records.filter(({ name }) => /^[\w.-]+$/.test(name))
     const heaviest = Math.max(...targets.map(({ weight }) => weight))
     const weightOf = (weight: number): number => {
       // All 0 means: no difference. One 0 among others: no sessions, as long as the others are there.
@@ -124,7 +126,7 @@ export class DnsDiscovery implements Discovery {
       return heaviest <= MOST_WEIGHT ? weight : (weight * MOST_WEIGHT) / heaviest
     }
     const members: DiscoveredMember[] = []
-    let ttl = Number.POSITIVE_INFINITY
+    let ttl = first ?? NOTHING_S
     for (let i = 0; i < targets.length; i += PARALLEL) {
       const found = await Promise.all(
         targets

@@ -122,13 +122,52 @@ t.test('a server that is away leaves the list as it is; a name that is gone is a
   t.equal(harness.warnings.length, 1)
 })
 
+t.test('SRV weights are scaled to those of workers, all 0 is all alike, and "." is nobody', real, async (t) => {
+  const srv = (service: string, ...records: string[]): string[] =>
+    records.map((one) => `--srv-host=${service}.test,${one}`)
+  const server = await Dnsmasq.start(t, [
+    '--host-record=h.test,10.0.0.1,60',
+    ...srv('_heavy._tcp', 'h.test,1,0,65535', 'h.test,2,0,13107', 'h.test,3,0,0'),
+    ...srv('_even._tcp', 'h.test,1,0,0', 'h.test,2,0,0'),
+    '--srv-host=_none._tcp.test',
+  ])
+  const weights = async (service: string): Promise<(number | undefined)[] | undefined> => {
+    const harness = follow(t, server, { name: `${service}.test` })
+    await harness.until(
+      () => harness.lists.length > 0,
+      () => 'a list',
+    )
+    return harness.lists[0]?.map(({ weight }) => weight)
+  }
+  t.same(await weights('_heavy._tcp'), [1000, 200, 0])
+  t.same(await weights('_even._tcp'), [1, 1])
+  t.same(await weights('_none._tcp'), [])
+})
+
+t.test(
+  'SRV records that change are seen when their own TTL is over, however long that of the targets is',
+  real,
+  async (t) => {
+    const records = (port: number): string[] => [
+      '--host-record=h.test,10.0.0.1,86400',
+      `--srv-host=_sluice._tcp.test,h.test,${port}`,
+      '--local-ttl=1',
+    ]
+    const server = await Dnsmasq.start(t, records(1))
+    const harness = follow(t, server, { name: '_sluice._tcp.test' })
+    await harness.untilLinks('tcp://10.0.0.1:1')
+    await server.stop()
+    await server.start(records(2))
+    await harness.untilLinks('tcp://10.0.0.1:2')
+  },
+)
+
 interface Answers {
   a?: { address: string; ttl: number }[]
-  srv?: { name: string; port: number; priority: number; weight: number }[]
   fails?: string
 }
 
-/** Answers from an object that the test changes. */
+/** Answers from an object. */
 function byHand(answers: Answers): DnsResolver {
   const given = async <T>(records: T[] | undefined): Promise<T[]> => {
     const code = answers.fails ?? (records === undefined ? 'ENODATA' : undefined)
@@ -137,19 +176,15 @@ function byHand(answers: Answers): DnsResolver {
   }
   return {
     setServers: () => {},
+    getServers: () => [],
     cancel: () => {},
     resolve4: (async () => given(answers.a)) as unknown as DnsResolver['resolve4'],
     resolve6: (async () => given(undefined)) as unknown as DnsResolver['resolve6'],
-    resolveSrv: async () => given(answers.srv),
   }
 }
 
-/** Runs a source by hand: returns what it waited for, and what it listed. */
-async function ask(
-  t: Test,
-  answers: Answers,
-  options: Partial<DnsOptions>,
-): Promise<{ waits: number[]; harness: SourceHarness }> {
+/** Asks once: what it waits for then, and what it listed. */
+async function ask(t: Test, answers: Answers): Promise<{ waits: number[]; harness: SourceHarness }> {
   const waits: number[] = []
   const harness = new SourceHarness({
     now: () => 0,
@@ -159,7 +194,7 @@ async function ask(
       return () => {}
     },
   })
-  harness.run(t, new DnsDiscovery({ name: 'x', ...options }, harness.context, byHand(answers)))
+  harness.run(t, new DnsDiscovery({ name: 'x', port: 1 }, harness.context, byHand(answers)))
   await harness.until(
     () => waits.length > 0,
     () => 'the next question',
@@ -176,24 +211,13 @@ t.test('the next question is asked when the shortest TTL is over, within bounds'
   ]
   for (const [ttls, expected] of cases) {
     const a = ttls.map((ttl, i) => ({ address: `10.0.0.${i}`, ttl }))
-    t.same((await ask(t, { a }, { port: 1 })).waits, [expected])
+    t.same((await ask(t, { a })).waits, [expected])
   }
 })
 
-t.test('SRV weights are scaled to those of workers, all 0 is all alike, and "." is nobody', async (t) => {
-  const srv = (weight: number, port: number, name = 'h') => ({ name, port, priority: 0, weight })
-  const a = [{ address: '10.0.0.1', ttl: 5 }]
-  const weights = async (...records: ReturnType<typeof srv>[]) =>
-    (await ask(t, { a, srv: records }, {})).harness.lists[0]?.map(({ weight }) => weight)
-  t.same(await weights(srv(65_535, 1), srv(13_107, 2), srv(0, 3)), [1000, 200, 0])
-  t.same(await weights(srv(0, 1), srv(0, 2)), [1, 1])
-  t.same(await weights(srv(5, 1), srv(9, 2, '.'), srv(9, 3, '')), [5])
-  t.same(await weights(srv(0, 1, '.')), [])
-})
-
-t.test('a server failure is no answer, for addresses and for one target among several', async (t) => {
+t.test('a server failure is no answer', async (t) => {
   for (const code of ['ESERVFAIL', 'ETIMEOUT', 'EREFUSED', 'EBADRESP', 'ECONNREFUSED']) {
-    const { harness } = await ask(t, { fails: code }, { port: 1 })
+    const { harness } = await ask(t, { fails: code })
     t.equal(harness.lists.length, 0, code)
     t.equal(harness.warnings.length, 1)
   }
