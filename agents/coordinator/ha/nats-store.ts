@@ -1,5 +1,5 @@
 /**
- * The shared store on NATS JetStream KV, from nats-server 2.9 on: a bucket for the lease and one for the state.
+ * The shared store on NATS JetStream KV, from nats-server 2.9 on: one bucket of its own.
  *
  * No entry expires. A leader that died is replaced by compare-and-set, so nothing depends on how NATS keeps time: 2.9
  * ignores a TTL of a key, and tells nobody when one of a bucket took something away.
@@ -16,7 +16,7 @@ import type { SharedKeys, SharedStore, SharedValue } from './shared-keys.js'
 export interface NatsStoreOptions {
   /** `nats://[USER:PASSWORD@]HOST:PORT`, several separated by commas. */
   readonly servers: string
-  /** Start of the buckets' names: fleets that share a NATS need different ones. */
+  /** Start of the bucket's name: fleets that share a NATS need different ones. */
   readonly prefix: string
   readonly clock: Clock
   readonly log: Log
@@ -52,8 +52,7 @@ export function createNatsStore(options: NatsStoreOptions): SharedStore {
 }
 
 class NatsStore implements SharedStore {
-  readonly lease: SharedKeys
-  readonly state: SharedKeys
+  readonly keys: SharedKeys
   readonly #options: NatsStoreOptions
   readonly #client: NodeConnectionOptions
   #nc: NatsConnection | undefined
@@ -65,9 +64,7 @@ class NatsStore implements SharedStore {
   constructor(options: NatsStoreOptions, client: NodeConnectionOptions) {
     this.#options = options
     this.#client = client
-    const connection = (): NatsConnection => this.#connection()
-    this.lease = new Bucket(`${options.prefix}_leader`, connection)
-    this.state = new Bucket(`${options.prefix}_state`, connection)
+    this.keys = new Bucket(`${options.prefix}_coordinators`, () => this.#connection())
     void this.#connect()
   }
 

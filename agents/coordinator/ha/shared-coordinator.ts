@@ -48,9 +48,13 @@ const LOCAL: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', '
 
 /**
  * Starts one; resolves when it accepts connections and somebody leads, or after 5 s.
+ * @param open reaches the store that they share; NATS unless given
  * @throws SluiceError `bad_request` for an address that the others cannot reach, or the error of listening
  */
-export async function startSharedCoordinator(options: SharedCoordinatorOptions): Promise<Coordinator> {
+export async function startSharedCoordinator(
+  options: SharedCoordinatorOptions,
+  open: (options: SharedCoordinatorOptions) => SharedStore = openNats,
+): Promise<Coordinator> {
   const { host, advertise } = options
   if (advertise === undefined && (host === '0.0.0.0' || host === '::')) {
     throw new SluiceError(
@@ -63,10 +67,13 @@ export async function startSharedCoordinator(options: SharedCoordinatorOptions):
     throw new SluiceError('bad_request', `--advertise ${advertise} is not a URL such as http://NAME:PORT`, {
       path: '--advertise',
     })
-  const { servers, natsPrefix: prefix = 'sluice', clock, log } = options
-  const coordinator = new SharedCoordinator(options, createNatsStore({ servers, prefix, clock, log }))
+  const coordinator = new SharedCoordinator(options, open(options))
   await coordinator.start()
   return coordinator
+}
+
+function openNats({ servers, natsPrefix: prefix = 'sluice', clock, log }: SharedCoordinatorOptions): SharedStore {
+  return createNatsStore({ servers, prefix, clock, log })
 }
 
 class SharedCoordinator implements Coordinator, ElectionEvents {
@@ -94,7 +101,7 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     this.#store = store
     this.#id = options.id ?? `coordinator-${this.#instance.slice(0, 8)}`
     this.#forwarding = new Forwarding(this.#id)
-    this.#replica = new Replica({ id: this.#id, keys: store.state, clock, log })
+    this.#replica = new Replica({ id: this.#id, keys: store.keys, clock, log })
     this.#waiting = this.#waitingRoom()
     this.#local = new Router(this.#localEndpoints())
     this.#http = new HttpServer({
@@ -129,7 +136,7 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     })
     this.#url = (advertise ?? `http://${host.includes(':') ? `[${host}]` : host}:${this.#port}`).replace(/\/+$/, '')
     this.#election = new Election({
-      lease: new Lease(this.#store.lease, clock),
+      lease: new Lease(this.#store.keys, clock),
       self: { instance: this.#instance, url: this.#url },
       token,
       clock,
@@ -166,7 +173,7 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     const { clock, log, file } = this.#options
     const leadership = await Leadership.begin({
       core: { ...this.#options, id: this.#id },
-      keys: this.#store.state,
+      keys: this.#store.keys,
       leader,
       election,
       file,

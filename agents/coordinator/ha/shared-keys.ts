@@ -30,12 +30,12 @@ export interface SharedKeys {
   remove(prefix: string): Promise<void>
 }
 
-/** A store that coordinators share. */
+/**
+ * A store that coordinators share. Lease and state are keys of the same one: whoever could renew the lease just now can write
+ * the state as well, also while a store of several servers elects.
+ */
 export interface SharedStore {
-  /** Who leads. */
-  readonly lease: SharedKeys
-  /** What the leader keeps. */
-  readonly state: SharedKeys
+  readonly keys: SharedKeys
   /** False while it is known not to be reachable: a write would fail. */
   readonly up: boolean
   close(): Promise<void>
