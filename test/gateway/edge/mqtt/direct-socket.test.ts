@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { hold, isDirect, readDirectly, release } from '../../../../gateway/edge/mqtt/direct-socket.js'
+import { SocketTransport } from '../../../../gateway/edge/mqtt/transport.js'
+
+/** Both ends of a TCP connection; the accepted one is read directly, into `got`. */
+async function pair(
+  t: Test,
+): Promise<{ client: Socket; accepted: Socket; got: () => string; until: (n: number) => Promise<void> }> {
+  let received = ''
+  let heard = () => {}
+  const server = createServer({ noDelay: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const arrival = once(server, 'connection')
+  server.once('connection', (socket: Socket) => {
+    readDirectly(socket, {
+      receive: (bytes) => {
+        received += bytes.toString('latin1')
+        heard()
+      },
+    })
+  })
+  const client = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1')
+  const [accepted] = (await arrival) as [Socket]
+  t.teardown(() => {
+    client.destroy()
+    accepted.destroy()
+    server.close()
+  })
+  const until = (length: number) =>
+    new Promise<void>((resolve) => {
+      heard = () => void (received.length >= length && resolve())
+      heard()
+    })
+  return { client, accepted, got: () => received, until }
+}
+
+t.test('bytes reach the owner in order, and the end of the stream closes the socket', async (t) => {
+  const { client, accepted, got, until } = await pair(t)
+  t.ok(isDirect(accepted))
+  client.write('one ')
+  await until(4)
+  client.end('two')
+  await once(accepted, 'close')
+  t.equal(got(), 'one two')
+})
+
+t.test('a held socket is not read, and reads on when it is released', async (t) => {
+  const { client, accepted, got, until } = await pair(t)
+  client.write('a')
+  await until(1)
+  hold(accepted)
+  // What is under way when it is held still comes; after that nothing does, however much is sent.
+  const burst = Buffer.alloc(8 * 1024 * 1024, 'b')
+  let flushed = false
+  client.write(burst, () => {
+    flushed = true
+  })
+  await until(2)
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  t.ok(got().length < burst.length, `${got().length} bytes came`)
+  t.notOk(flushed)
+  release(accepted)
+  await until(1 + burst.length)
+  t.equal(got().length, 1 + burst.length)
+})
+
+t.test(
+  'a write that the kernel does not take whole keeps its memory until drain, and nothing overtakes it',
+  async (t) => {
+    const { client, accepted } = await pair(t)
+    client.pause()
+    const transport = new SocketTransport(accepted)
+    t.ok(transport.write(Buffer.from('first')), 'the kernel took it: the memory is free')
+    t.equal(transport.buffered, 0)
+    const large = Buffer.alloc(16 * 1024 * 1024, 'x')
+    t.notOk(transport.write(large))
+    t.notOk(transport.write(Buffer.from('last')))
+    t.ok(transport.buffered > 0)
+    const drained = once(accepted, 'drain')
+    let size = 0
+    let tail = ''
+    client.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      tail = (tail + chunk.toString('latin1')).slice(-6)
+    })
+    client.resume()
+    await drained
+    while (size < 5 + large.length + 4) await once(client, 'data')
+    t.equal(tail, 'xxlast')
+    t.equal(transport.buffered, 0)
+  },
+)
+
+t.test('a write to a peer that is gone ends in close, not in an exception', async (t) => {
+  const { client, accepted } = await pair(t)
+  accepted.on('error', () => accepted.destroy())
+  const closed = once(accepted, 'close')
+  const transport = new SocketTransport(accepted)
+  client.resetAndDestroy()
+  for (let turn = 0; !accepted.destroyed && turn < 10_000; turn++) {
+    transport.write(Buffer.from('hello'))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await closed
+  t.ok(accepted.destroyed)
+})
