@@ -43,6 +43,8 @@ export class DiscoveredFleet {
   readonly #lists = new Map<Discovery, readonly DiscoveredMember[]>()
   readonly #workers = new Map<string, DiscoveredWorker>()
   readonly #host: WorkerHost
+  /** By pool, the lowest priority of those that serve it. */
+  #serving: ReadonlyMap<string, number> = new Map()
   #stopListening: () => void = () => {}
   #cancelBeat: () => void = () => {}
 
@@ -131,22 +133,28 @@ export class DiscoveredFleet {
     for (const worker of this.#workers.values()) if (worker.id === id) worker.checkNow()
   }
 
-  /** Somebody with a lower number is registered: then this one is a spare. */
-  #weightOf({ member: { weight = 1, priority = 0, pool } }: DiscoveredWorker): number {
-    for (const { id, member } of this.#workers.values()) {
-      if (id !== undefined && member.pool === pool && (member.priority ?? 0) < priority) return 0
-    }
-    return weight
+  /** Where somebody with a lower number serves the pool, this one is a spare. */
+  #weightOf({ member: { weight = 1, priority = 0 }, pool }: DiscoveredWorker): number {
+    return priority > (this.#serving.get(pool) ?? priority) ? 0 : weight
   }
 
   #prioritize(): void {
-    const priorities = new Set([...this.#workers.values()].map(({ member }) => member.priority ?? 0))
-    if (priorities.size > 1) for (const worker of this.#workers.values()) worker.refresh()
+    const serving = new Map<string, number>()
+    for (const { serves, pool, member } of this.#workers.values()) {
+      const { priority = 0 } = member
+      if (serves && priority < (serving.get(pool) ?? Number.POSITIVE_INFINITY)) serving.set(pool, priority)
+    }
+    const before = this.#serving
+    this.#serving = serving
+    const same = before.size === serving.size && [...serving].every(([pool, least]) => before.get(pool) === least)
+    if (!same) for (const worker of this.#workers.values()) worker.refresh()
   }
 
   #beatLater(): void {
     this.#cancelBeat = this.#options.clock.after(HEARTBEAT_MS, () => {
       for (const worker of this.#workers.values()) worker.beat()
+      // Somebody may have been drained.
+      this.#prioritize()
       this.#beatLater()
     })
   }

@@ -97,6 +97,16 @@ export class DiscoveredWorker {
     return this.#standing?.registration.id
   }
 
+  /** The pool that it serves, or would. */
+  get pool(): string {
+    return this.#answered?.pool ?? this.#member.pool ?? DEFAULT_POOL
+  }
+
+  /** True while it takes sessions, as far as it goes by its own state. */
+  get serves(): boolean {
+    return this.#standing !== undefined && !this.#leaving && !this.#isDraining()
+  }
+
   get view(): DiscoveredWorkerView {
     const { id } = this
     const state = this.#leaving ? 'leaving' : this.#health.state
@@ -177,6 +187,8 @@ export class DiscoveredWorker {
     const before = this.#answered
     this.#answered = answer
     if (before !== undefined && before.id !== answer.id) this.#isAnother(before.id, answer.id)
+    // It was restarted between two checks: the drain was the old process's.
+    else if (before?.draining === true && !answer.draining) this.#stay++
     this.#health.passed()
     if (this.#health.state !== 'healthy') return
     if (!this.#leaving) this.#register(answer)
@@ -225,12 +237,12 @@ export class DiscoveredWorker {
   }
 
   #registrationOf(answer: LinkAnswer): RegisterWorker {
-    const { link, pool = DEFAULT_POOL } = this.#member
+    const { link } = this.#member
     return {
       t: 'register_worker',
       protocol: CONTROL_PROTOCOL,
       id: answer.id,
-      pool: answer.pool ?? pool,
+      pool: this.pool,
       link,
       weight: this.#host.weightOf(this),
       pid: 0,

@@ -12,6 +12,7 @@ import {
 import type { DiscoveredMember, Discovery, OnMembers } from '../../../../agents/coordinator/discovery/discovery.js'
 import { DEFAULT_HEALTH } from '../../../../agents/coordinator/discovery/health.js'
 import { createDiscovery } from '../../../../agents/coordinator/discovery/mod.js'
+import { MEMBERSHIP_TIMES } from '../../../../agents/coordinator/membership.js'
 import { DEFAULT_ROUTES } from '../../../../agents/coordinator/table-builder.js'
 import { createWorker, type Worker, type WorkerOptions } from '../../../../agents/worker/mod.js'
 import type { RegisterWorker } from '../../../../proto/control.js'
@@ -85,12 +86,13 @@ async function start(t: Test, more: Partial<DiscoveredFleetOptions> = {}) {
   const harness = new SourceHarness()
   const { log } = harness.context
   const clock = createSystemClock()
+  const times = { ...MEMBERSHIP_TIMES, closedMs: 100 }
   const intents = {
     weights: new Map<string, number>(),
     drainingWorkers: new Set<string>(),
     drainingGateways: new Set<string>(),
   }
-  const plane = new ControlPlane({ id: 'c1', clock, log, spec: DEFAULT_ROUTES, intents, onTable: () => {} })
+  const plane = new ControlPlane({ id: 'c1', clock, log, spec: DEFAULT_ROUTES, intents, onTable: () => {}, times })
   const source = new HandSource()
   const sources = [source]
   const fleet = new DiscoveredFleet({ sources, plane, id: 'c1', clock, random: () => 0, log, health: HEALTH, ...more })
@@ -310,6 +312,22 @@ t.test('priority: those with a higher number stand by, and take over when nobody
   await untilTable('w2 up 2 default')
 })
 
+t.test('priority: a spare takes over from one that is drained, and from one that leaves the list', async (t) => {
+  const { source, untilTable, intents, plane } = await start(t)
+  const [w1, w2] = [await worker(t, 'w1'), await worker(t, 'w2')]
+  const spare = { link: w2.link, priority: 1 }
+  source.list(w1, spare)
+  await untilTable('w1 up 1 default', 'w2 up 0 default')
+  intents.drainingWorkers.add('w1')
+  plane.intentsChanged('test')
+  await untilTable('w1 draining 1 default', 'w2 up 1 default')
+  intents.drainingWorkers.delete('w1')
+  plane.intentsChanged('test')
+  await untilTable('w1 up 1 default', 'w2 up 0 default')
+  source.list(spare)
+  await untilTable('w2 up 1 default')
+})
+
 t.test('of two sources that list one link the first counts, and a link that one of them drops stays', async (t) => {
   const [first, second] = [new HandSource('first'), new HandSource('second')]
   const w1 = await worker(t, 'w1')
@@ -322,13 +340,17 @@ t.test('of two sources that list one link the first counts, and a link that one 
   await untilTable('w1 up 2 default')
 })
 
-t.test('a worker that wants to drain is drained', async (t) => {
+t.test('a worker that wants to drain is drained; the process that follows it is not', async (t) => {
   const { source, untilTable } = await start(t)
-  const [w1, w2] = [await worker(t, 'w1'), await worker(t, 'w2')]
+  const port = await freePort()
+  const [w1, w2] = [await worker(t, 'w1', { port }), await worker(t, 'w2')]
   source.list(w1, w2)
   await untilTable('w1 up 1 default', 'w2 up 1 default')
   void w1.drain()
   await untilTable('w1 draining 1 default', 'w2 up 1 default')
+  await w1.close()
+  await worker(t, 'w1', { port })
+  await untilTable('w1 up 1 default', 'w2 up 1 default')
 })
 
 t.test('what is wrong with the checks is named', async (t) => {
