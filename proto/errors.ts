@@ -90,9 +90,10 @@ export class SluiceError extends Error {
   }
 
   /** The body of an HTTP error answer. */
-  toJSON(): { error: { code: ErrorCode; message: string; path?: string } } {
-    const { code, message, path } = this
-    return { error: path === undefined ? { code, message } : { code, message, path } }
+  toJSON(): { error: { code: ErrorCode; message: string; path?: string; retryAfterMs?: number } } {
+    const { code, message, path, retryAfterMs } = this
+    const known = retryAfterMs === undefined ? {} : { retryAfterMs }
+    return { error: { code, message, ...(path === undefined ? {} : { path }), ...known } }
   }
 }
 

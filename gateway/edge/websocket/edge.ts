@@ -96,6 +96,9 @@ export function createEdgeRooms(server: Pick<HttpServer, 'publish'>): EdgeRooms 
   }
 }
 
+/** Devices in browsers come from any origin, and learn only this way why they were refused. */
+const ANY_ORIGIN = { 'access-control-allow-origin': '*' }
+
 /** Messages, and bytes of each, that are kept for a device whose session is still being opened. */
 const MAX_EARLY = 64
 const MAX_EARLY_BYTES = 64 * 1024
@@ -148,8 +151,10 @@ class DeviceEndpoint implements WebSocketEdge {
   plain(head: RequestHead): HttpAnswer {
     try {
       readConnectRequest(head, this.#attributes)
+      const busy = this.#admission.refusal()
+      if (busy !== undefined) throw busy
     } catch (error) {
-      if (error instanceof SluiceError) return json(ERRORS[error.code].status, error)
+      if (error instanceof SluiceError) return json(ERRORS[error.code].status, error, ANY_ORIGIN)
       throw error
     }
     return json(426, new SluiceError('bad_request', 'this path speaks WebSocket'), { upgrade: 'websocket' })

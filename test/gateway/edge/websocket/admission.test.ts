@@ -46,6 +46,44 @@ t.test('who is refused is spread over the time that the queue takes, with jitter
   t.ok(waits.every((ms) => ms <= 45_000))
 })
 
+/** Callbacks run when the test says so. */
+class HandClock extends StoppedClock {
+  due: (() => void)[] = []
+  override after = (_ms?: number, fn: () => void = () => {}) => {
+    this.due.push(fn)
+    return () => undefined
+  }
+  /** The loop comes round after `ms`. */
+  pass(ms: number): void {
+    this.ms += ms
+    for (const fn of this.due.splice(0)) fn()
+  }
+}
+
+t.test('a storm that makes the loop lag is held back, and let in again when it does not', async (t) => {
+  const clock = new HandClock()
+  const admission = new Admission({ maxLagMs: 100 }, clock, () => 0.5)
+  const admitted = (asked: number) =>
+    Array.from({ length: asked }, () => ask(admission)).filter((ms) => ms === 0).length
+  t.equal(admitted(600), 600)
+  clock.ms += 200
+  t.equal(admitted(50), 0, 'this turn takes too long already')
+  clock.pass(0)
+  t.equal(admitted(50), 0, 'the one before did')
+  clock.pass(20)
+  t.equal(admitted(50), 50)
+  t.ok(ask(new Admission({ maxConnections: 0 }, clock, () => 0.5)) > 0)
+})
+
+t.test('a slow machine refuses nobody while few connect', async (t) => {
+  const clock = new HandClock()
+  const admission = new Admission({ maxLagMs: 100 }, clock, () => 0.5)
+  for (let i = 0; i < 20; i++) {
+    for (let j = 0; j < 100; j++) t.equal(ask(admission), 0)
+    clock.pass(400)
+  }
+})
+
 t.test('places are limited, and no limit means none', async (t) => {
   const clock = new StoppedClock()
   const admission = new Admission({ maxConnections: 1 }, clock, () => 0)
