@@ -15,6 +15,7 @@ async function read(t: Test, text: string, ...args: string[]): Promise<Record<st
     .option('--mqtt-port <port>', '', integer(0, 65535), 1883)
     .option('--region <name>', '', 'local')
     .option('--insecure', '', false)
+    .option('--discover <source...>', '')
     .addOption(new Option('--http <server>').choices(['uws', 'node']))
     .exitOverride()
   withConfigFlag(command, GATEWAY_SETTINGS).action((flags) => {
@@ -42,6 +43,12 @@ t.test('keys of the section are flags, in either spelling; other sections are le
   )
   t.match(flags, { mqttPort: 0, region: 'eu-1', insecure: true, http: 'node' })
   t.match(await read(t, '{"gateway":{"mqttPort":1884}}'), { mqttPort: 1884, region: 'local' })
+})
+
+t.test('a flag that can be given several times is a list', async (t) => {
+  t.same((await read(t, 'gateway:\n  discover: ["a:1", "b:2"]\n')).discover, ['a:1', 'b:2'])
+  t.equal(await failure(t, 'gateway:\n  discover: a:1\n'), 'F:2:3 gateway.discover: must be a list of texts')
+  t.equal(await failure(t, 'gateway:\n  discover: [1]\n'), 'F:2:3 gateway.discover: must be a list of texts')
 })
 
 t.test('a flag on the command line wins over the file', async (t) => {
