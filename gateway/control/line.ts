@@ -1,4 +1,4 @@
-/** The way to whoever sends tables: a WebSocket to the coordinator, or the process that this gateway's threads belong to. */
+/** The way to whoever sends tables: a WebSocket to a coordinator, or the process that this gateway's threads belong to. */
 
 import WebSocket from 'ws'
 import { MAX_CONTROL_BYTES } from '../../proto/control.js'
@@ -29,10 +29,12 @@ export type DialLine = (events: LineEvents) => Line
 
 const HANDSHAKE_MS = 3000
 
-/** @param coordinator base URL, `http://` or `https://` */
+/** @param coordinator base URL, `http://` or `https://`; several, with commas between, take turns from attempt to attempt */
 export function dialCoordinator(coordinator: string, token: string | undefined): DialLine {
+  const coordinators = coordinator.split(',').map((url) => url.trim())
+  let turn = 0
   return (events) => {
-    const url = new URL('/v1/control', coordinator)
+    const url = new URL('/v1/control', coordinators[turn++ % coordinators.length])
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:'
     const socket = new WebSocket(url, {
       maxPayload: MAX_CONTROL_BYTES,
