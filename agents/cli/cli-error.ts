@@ -14,6 +14,8 @@ export const ExitCode = {
   UNREACHABLE: 4,
   /** The coordinator refused: invalid routes, a conflict, missing rights. */
   REFUSED: 5,
+  /** It was applied, but a gateway refused it or does not serve it in time, or the rollout went back. */
+  NOT_SERVED: 6,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 

@@ -9,6 +9,7 @@ export interface GatewayView {
   readonly sessions: number
   readonly tableVersion: number
   readonly state: string
+  readonly connected?: boolean
   readonly lastNack?: { readonly version?: number; readonly code?: string; readonly message?: string } | string | null
 }
 

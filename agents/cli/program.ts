@@ -9,6 +9,7 @@ import { gatewayCommand } from './commands/gateway.js'
 import { gatewaysCommand } from './commands/gateways.js'
 import { movesCommand } from './commands/moves.js'
 import { routesCommand } from './commands/routes.js'
+import { rolloutCommand } from './commands/routes-apply.js'
 import { scaleCommand } from './commands/scale.js'
 import { sessionsCommand } from './commands/sessions.js'
 import { statusCommand } from './commands/status.js'
@@ -37,8 +38,9 @@ export function createProgram(script: string, version: string): Command {
     sluice.addCommand(command)
   }
   sluice.commandsGroup('Change:')
-  for (const command of [routesCommand(), workersCommand(), gatewaysCommand(), scaleCommand()])
+  for (const command of [routesCommand(), rolloutCommand(), workersCommand(), gatewaysCommand(), scaleCommand()]) {
     sluice.addCommand(command)
+  }
   sluice.commandsGroup('Other:')
   sluice.addCommand(completionCommand(sluice))
   for (const command of everyCommand(sluice)) command.exitOverride().showHelpAfterError('(add --help for the flags)')

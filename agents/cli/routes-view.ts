@@ -1,11 +1,13 @@
 /** How plans and the history of the routes look in a terminal. */
 
+import type { RolloutState } from './routes-progress.js'
 import { type Column, renderTable } from './table-view.js'
 
 /** Answer of `POST /v1/routes/plan`. */
 export interface Plan {
   readonly version: number
   readonly errors: readonly PlanError[]
+  readonly warnings?: readonly PlanError[]
   readonly pools: Readonly<
     Record<
       string,
@@ -33,8 +35,6 @@ export interface HistoryEntry {
 
 /** A plan: per pool and worker what would move. */
 export function renderPlan(plan: Plan, width: number): string {
-  if (plan.errors.length > 0)
-    return ['It would be refused:', ...plan.errors.map((error) => `  ${errorText(error)}`)].join('\n')
   const pools = Object.entries(plan.pools)
   const sessions = pools.reduce((sum, [, pool]) => sum + pool.sessionsMoved, 0)
   const rows = pools.flatMap(([pool, { perWorker }]) => perWorker.map((worker) => ({ pool, ...worker })))
@@ -66,7 +66,17 @@ export function renderHistory(entries: readonly HistoryEntry[], width: number): 
 
 const signed = (value: number) => (value > 0 ? `+${value}` : String(value))
 
-function errorText({ path, message, line, column }: PlanError): string {
-  const at = line === undefined ? '' : ` (line ${line}, column ${column})`
-  return `${path === '' ? 'the file' : path} ${message}${at}`
+/** `routes.yaml:3:7 routes[0].to[0].pool: no pool is called "x"`. */
+export function renderProblem({ path, message, line, column }: PlanError, file: string): string {
+  const at = line === undefined ? '' : `:${line}:${column}`
+  return `${file}${at} ${path === '' || path === '$' ? 'the file' : `${path}:`} ${message}`
+}
+
+/** A rollout in one or two lines. */
+export function renderRollout(rollout: RolloutState | null): string {
+  if (rollout === null) return 'No rollout was started yet.'
+  const { state, version, stage, stages, gateways, startedAt, reason } = rollout
+  if (state === 'withdrawn') return `The rollout of ${startedAt} went back: ${reason ?? 'no reason given'}`
+  if (state === 'done') return `The rollout of ${startedAt} is done: every gateway has its routes, as table ${version}.`
+  return `Stage ${stage} of ${stages} runs: table ${version}, since ${startedAt}, on ${gateways.join(', ')}.`
 }

@@ -48,8 +48,8 @@ function pad(text: string, width: number, align: 'left' | 'right'): string {
   return align === 'right' ? cut.padStart(width) : cut.padEnd(width)
 }
 
-// What a device or an operator named must not be able to drive the terminal.
-function printable(value: string | number | undefined): string {
+/** A value without control characters: what a device or an operator named must not be able to drive the terminal. */
+export function printable(value: string | number | undefined): string {
   if (value === undefined) return '-'
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed here
   return String(value).replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')

@@ -1,12 +1,12 @@
 /** `sluice routes test FILE`: checks a routes file, and says where a frame would go, without a coordinator. */
 
-import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { SLOTS } from '../../../proto/hash.js'
 import { type Pool, type RoutingTable, UNOWNED } from '../../../proto/table.js'
 import { CliError, ExitCode } from '../cli-error.js'
 import { renderExplanation } from '../explanation.js'
 import { print } from '../print.js'
+import { readRoutesText } from '../routes-source.js'
 
 interface TestFlags {
   readonly device?: string
@@ -38,10 +38,7 @@ export function routesTestCommand(): Command {
 
 async function test(file: string, flags: TestFlags): Promise<void> {
   const { readRoutesFile, formatProblem } = await import('../../coordinator/routes-file.js')
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === 'ENOENT' ? 'there is no such file' : error.code
-    throw new CliError(`${file} cannot be read: ${why}`, { exitCode: ExitCode.USAGE })
-  })
+  const text = await readRoutesText(file)
   const { spec, errors, warnings } = readRoutesFile(text)
   if (spec === undefined) {
     if (flags.json) process.stdout.write(`${JSON.stringify({ errors, warnings })}\n`)

@@ -1,20 +1,22 @@
-/** `sluice routes`: get, plan, apply, rollback, history, test. */
+/** `sluice routes`: get, plan, apply, rollback, history, test, schema. */
 
-import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { stringify } from 'yaml'
-import { type AdminClient, type AdminOptions, createAdminClient } from '../admin-client.js'
+import { type AdminOptions, createAdminClient } from '../admin-client.js'
 import { CliError, ExitCode } from '../cli-error.js'
-import { integer, withAdminFlags } from '../flags.js'
+import { withAdminFlags } from '../flags.js'
 import { outputWidth, print } from '../print.js'
-import { type HistoryEntry, type Plan, renderHistory, renderPlan } from '../routes-view.js'
+import { readRoutesText } from '../routes-source.js'
+import { type HistoryEntry, type Plan, renderHistory, renderPlan, renderProblem } from '../routes-view.js'
+import { applyCommand, rollbackCommand } from './routes-apply.js'
 import { routesTestCommand } from './routes-test.js'
 
-type Flags = AdminOptions & { readonly json: boolean; readonly message?: string; readonly yes?: boolean }
+type Flags = AdminOptions & { readonly json: boolean }
 
 export function routesCommand(): Command {
   const routes = new Command('routes').description('the routes: see, plan, apply, undo')
-  for (const command of [get(), plan(), apply(), rollback(), history(), routesTestCommand()]) routes.addCommand(command)
+  const commands = [get(), plan(), applyCommand(), rollbackCommand(), history(), routesTestCommand(), schema()]
+  for (const command of commands) routes.addCommand(command)
   return routes
 }
 
@@ -35,44 +37,15 @@ function plan(): Command {
     .description('what a routes file would move, without doing it')
     .argument('<file>', 'routes file')
   return withAdminFlags(command).action(async (file: string, flags: Flags) => {
-    const answer = await planned(createAdminClient(flags), file)
-    print(flags.json, answer, (value) => renderPlan(value, outputWidth()))
-  })
-}
-
-function apply(): Command {
-  const command = new Command('apply')
-    .description('make a routes file the one that applies, and wait until every gateway serves it')
-    .argument('<file>', 'routes file')
-    .option('-m, --message <why>', 'why, for the history')
-  return withAdminFlags(command).action(async (file: string, flags: Flags) => {
-    const client = createAdminClient({ timeoutMs: 30_000, ...flags })
-    const answer = (await inFile(file, async (body) => {
-      const query = flags.message === undefined ? '' : `?message=${encodeURIComponent(flags.message)}`
-      return client.send('PUT', `/v1/routes${query}`, body)
-    })) as { version: number }
-    const behind = await untilServed(client, answer.version)
-    print(flags.json, { ...answer, behind }, () => served(answer.version, behind))
-    if (behind.length > 0) throw new CliError(`table ${answer.version} is not served everywhere: ${behind.join(', ')}`)
-  })
-}
-
-function rollback(): Command {
-  const command = new Command('rollback')
-    .description('go back to the routes of an earlier version')
-    .argument('<version>', 'version, as `sluice routes history` lists it', integer(1, Number.MAX_SAFE_INTEGER))
-    .option('-m, --message <why>', 'why, for the history')
-  return withAdminFlags(command).action(async (version: number, flags: Flags) => {
-    const client = createAdminClient({ timeoutMs: 30_000, ...flags })
-    const { message } = flags
-    const body = { version, ...(message === undefined ? {} : { message }) }
-    const answer = (await client.send('POST', '/v1/routes/rollback', body)) as { version: number }
-    const behind = await untilServed(client, answer.version)
-    print(
-      flags.json,
-      { ...answer, behind },
-      () => `The routes of ${version} apply again. ${served(answer.version, behind)}`,
-    )
+    const text = await readRoutesText(file)
+    const answer = (await createAdminClient(flags).send('POST', '/v1/routes/plan', text)) as Plan
+    if (answer.errors.length > 0) {
+      if (flags.json) print(true, answer, String)
+      const lines = answer.errors.map((problem) => renderProblem(problem, file))
+      throw new CliError(['it would be refused:', ...lines].join('\n'), { exitCode: ExitCode.REFUSED })
+    }
+    for (const warning of answer.warnings ?? []) process.stderr.write(`warning: ${renderProblem(warning, file)}\n`)
+    print(flags.json, answer, (plan) => renderPlan(plan, outputWidth()))
   })
 }
 
@@ -84,43 +57,9 @@ function history(): Command {
   })
 }
 
-function planned(client: AdminClient, file: string): Promise<Plan> {
-  return inFile(file, (body) => client.send('POST', '/v1/routes/plan', body)) as Promise<Plan>
-}
-
-/** Sends a file's text, so that the coordinator's errors can name line and column; errors get the file's name. */
-async function inFile(file: string, send: (body: unknown) => Promise<unknown>): Promise<unknown> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new CliError(`${file} cannot be read: ${error.code === 'ENOENT' ? 'there is no such file' : error.code}`, {
-      exitCode: ExitCode.USAGE,
-    })
+function schema(): Command {
+  return new Command('schema').description('the JSON Schema of routes files, for editors').action(async () => {
+    const { routesJsonSchema } = await import('../../coordinator/routes-file.js')
+    process.stdout.write(`${JSON.stringify(routesJsonSchema(), undefined, 2)}\n`)
   })
-  try {
-    return await send(text)
-  } catch (error) {
-    if (error instanceof CliError && error.exitCode === ExitCode.REFUSED) {
-      const lines = error.message.split('\n').map((line) => `${file}: ${line}`)
-      throw new CliError(lines.join('\n'), { exitCode: error.exitCode, cause: error })
-    }
-    throw error
-  }
-}
-
-const CONVERGE_LIMIT_MS = 10_000
-
-/** Waits until all gateways serve `version` or a later one; returns those that do not in time. */
-async function untilServed(client: AdminClient, version: number): Promise<string[]> {
-  const until = Date.now() + CONVERGE_LIMIT_MS
-  for (;;) {
-    const { gateways } = (await client.get('/v1/status')) as { gateways: { id: string; tableVersion: number }[] }
-    const behind = gateways.filter((gateway) => gateway.tableVersion < version).map((gateway) => gateway.id)
-    if (behind.length === 0 || Date.now() > until) return behind
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-}
-
-function served(version: number, behind: readonly string[]): string {
-  return behind.length === 0
-    ? `Every gateway serves table ${version}.`
-    : `Table ${version} is not served by ${behind.join(', ')} yet.`
 }

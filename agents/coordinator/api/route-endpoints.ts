@@ -6,7 +6,8 @@ import type { ControlPlane } from '../control-plane.js'
 import { type Rollouts, readRolloutPlan } from '../rollout.js'
 import { type Author, type HistoryEntry, type RouteBook, routesFileOf } from '../route-book.js'
 import { planRoutes } from '../route-plan.js'
-import { type RoutesFile, readRoutesFile, routesJsonSchema } from '../routes-file.js'
+import { formatProblem, type RoutesFile, readRoutesFile, routesJsonSchema } from '../routes-file.js'
+import { ROOT } from '../routes-problem.js'
 import { readJson } from './request-body.js'
 import type { ApiRequest, Endpoint } from './router.js'
 
@@ -32,7 +33,7 @@ export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOpt
       path: '/v1/routes',
       handle: async (request) => {
         const { spec, errors, warnings } = await readRoutes(request)
-        if (spec === undefined) throw invalid(errors)
+        if (spec === undefined) throw invalid(errors, request.query.get('file'))
         const author = authorOf(request, messageOf(request))
         const stages = request.query.get('stages')
         if (stages !== null) {
@@ -94,12 +95,14 @@ async function readRoutes(request: ApiRequest): Promise<RoutesFile> {
   return readRoutesFile(typeof body === 'string' ? body : text)
 }
 
-function invalid(errors: RoutesFile['errors']): SluiceError {
-  const lines = errors.map(
-    ({ path, line, column, message }) =>
-      `${path === '' ? 'the file' : path} ${message} (line ${line}, column ${column})`,
-  )
-  return new SluiceError('invalid_routes', lines.join('\n'), { path: errors[0]?.path ?? '' })
+/** @param file how the caller calls what it sent */
+function invalid(errors: RoutesFile['errors'], file: string | null): SluiceError {
+  const lines = errors.map((problem) => {
+    if (file !== null) return formatProblem(problem, file.slice(0, 256))
+    const { path, line, column, message } = problem
+    return `${path === ROOT ? 'the file' : path} ${message} (line ${line}, column ${column})`
+  })
+  return new SluiceError('invalid_routes', lines.join('\n'), { path: errors[0]?.path ?? ROOT })
 }
 
 function authorOf({ who }: ApiRequest, message: string | undefined): Author {

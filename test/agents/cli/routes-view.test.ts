@@ -1,5 +1,5 @@
 import t from 'tap'
-import { renderHistory, renderPlan } from '../../../agents/cli/routes-view.js'
+import { renderHistory, renderPlan, renderProblem, renderRollout } from '../../../agents/cli/routes-view.js'
 
 t.test('a plan shows what moves, pool by pool and worker by worker', async (t) => {
   const perWorker = [
@@ -15,16 +15,18 @@ t.test('a plan shows what moves, pool by pool and worker by worker', async (t) =
   t.match(text, /a\s+w2\s+0\s+3\s+\+3$/)
 })
 
-t.test('a plan that would be refused lists every mistake with its place', async (t) => {
-  const errors = [
-    { path: 'routes[0].to', line: 3, column: 5, message: 'is missing' },
-    { path: '', message: 'is empty' },
-  ]
-  t.same(renderPlan({ version: 9, errors, pools: {} }, 80).split('\n'), [
-    'It would be refused:',
-    '  routes[0].to is missing (line 3, column 5)',
-    '  the file is empty',
-  ])
+t.test('a mistake in a routes file is shown as compilers do, with file, line and column', async (t) => {
+  const mistake = { path: 'routes[0].to', line: 3, column: 5, message: 'is missing' }
+  t.equal(renderProblem(mistake, 'r.yaml'), 'r.yaml:3:5 routes[0].to: is missing')
+  t.equal(renderProblem({ path: '$', message: 'is empty' }, 'r.yaml'), 'r.yaml the file is empty')
+})
+
+t.test('a rollout says how far it is, or why it went back', async (t) => {
+  const view = { version: 7, stage: 2, stages: 3, gateways: ['g1', 'g2'], startedAt: 'noon' }
+  t.equal(renderRollout({ ...view, state: 'running' }), 'Stage 2 of 3 runs: table 7, since noon, on g1, g2.')
+  t.match(renderRollout({ ...view, state: 'withdrawn', reason: 'g2 refused' }), /went back: g2 refused/)
+  t.match(renderRollout({ ...view, state: 'done' }), /every gateway has its routes, as table 7/)
+  t.equal(renderRollout(null), 'No rollout was started yet.')
 })
 
 t.test('the history shows why, where somebody said it', async (t) => {
