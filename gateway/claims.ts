@@ -13,6 +13,7 @@ import type { Clock, OpenSession, Protocol } from './ports.js'
 import type { Binding } from './session/binding.js'
 import { type ExportedSession, UNKNOWN } from './session/exported-session.js'
 import type { SessionTable } from './session/session-table.js'
+import type { Piece, SessionTransfer } from './session-transfer.js'
 
 /** What a gateway asks the others. */
 interface Claim {
@@ -20,10 +21,17 @@ interface Claim {
   readonly gateway: string
   /** Session to be continued; absent: whatever there is ends. */
   readonly session?: string
+  /** What becomes of the device's MQTT session. */
+  readonly mqtt?: 'take' | 'end'
 }
 
-/** What it is told: the session, or that it is in the middle of something. No answer: there is none. */
-type ClaimAnswer = { readonly busy: true } | { readonly session: ExportedSession }
+/** What it is told: what there is, or that it is in the middle of something. No answer: there is nothing. */
+interface ClaimAnswer {
+  readonly busy?: true
+  readonly session?: ExportedSession
+  /** The first piece of the device's MQTT session. */
+  readonly mqtt?: Piece
+}
 
 /** Milliseconds. A gateway that does not answer in time is taken for dead. */
 const ANSWER_MS = 400
@@ -41,6 +49,8 @@ export interface Arrival {
   readonly protocol: Protocol
   readonly attributes: Readonly<Record<string, string>>
   readonly resume: OpenSession['resume']
+  /** An MQTT client goes on with what the former gateway keeps of it, or ends that; absent for others. */
+  readonly mqtt?: 'take' | 'end'
 }
 
 export class Claims {
@@ -48,10 +58,18 @@ export class Claims {
   readonly #bus: Pick<FleetBus, 'ask'>
   readonly #sessions: SessionTable
   readonly #clock: Clock
+  readonly #transfer: SessionTransfer
   /** Devices that are being claimed here: of two gateways that claim one at once, the lower id goes first. */
   readonly #pending = new Map<string, number>()
 
-  constructor(gateway: string, bus: Pick<FleetBus, 'ask'>, sessions: SessionTable, clock: Clock) {
+  constructor(
+    gateway: string,
+    bus: Pick<FleetBus, 'ask'>,
+    sessions: SessionTable,
+    clock: Clock,
+    transfer: SessionTransfer,
+  ) {
+    this.#transfer = transfer
     this.#gateway = gateway
     this.#bus = bus
     this.#sessions = sessions
@@ -60,10 +78,10 @@ export class Claims {
 
   /** To be awaited before the device's session is opened; undefined when there is nothing to wait for. */
   claim(arrival: Arrival): Promise<void> | undefined {
-    const { device, resume } = arrival
+    const { device, resume, mqtt } = arrival
     if (this.#sessions.find(device) !== undefined) return undefined
     const session = resume !== undefined && SESSION_ID.test(resume.session) ? resume.session : undefined
-    const question: Claim = { device, gateway: this.#gateway, ...(session === undefined ? {} : { session }) }
+    const question: Claim = { device, gateway: this.#gateway, ...(session && { session }), ...(mqtt && { mqtt }) }
     const answers = this.#bus.ask(packControl(question), ANSWER_MS)
     if (answers === undefined && session === undefined) return undefined
     this.#pending.set(device, (this.#pending.get(device) ?? 0) + 1)
@@ -72,19 +90,29 @@ export class Claims {
 
   /** Answers another gateway's claim. @throws SluiceError when it cannot be read */
   answer(question: Uint8Array): Uint8Array {
-    const { device, gateway, session } = unpackControl(question) as Claim
+    const read = unpackControl(question)
+    const { device, gateway, session, mqtt } = read as Claim
+    const piece = this.#transfer.answer(read)
+    if (piece !== undefined) return piece
     if (this.#pending.has(device) && this.#gateway < gateway) return packControl({ busy: true })
     const given = this.#sessions.handOver(device, session)
-    if (given === undefined) return NOTHING
-    return packControl(given === 'busy' ? { busy: true } : { session: given })
+    if (given === 'busy') return packControl({ busy: true })
+    if (mqtt === 'end') this.#transfer.end(device)
+    const offer = mqtt === 'take' ? this.#transfer.offer(device) : undefined
+    if (given === undefined && offer === undefined) return NOTHING
+    return packControl({ ...(given && { session: given }), ...(offer && { mqtt: offer }) })
   }
 
   async #settle(arrival: Arrival, question: Claim, first: Promise<Uint8Array[]>): Promise<void> {
     let answers = await first
     for (let tries = 0; tries < BUSY_TRIES; tries++) {
       const read = answers.map((answer) => unpackControl(answer) as ClaimAnswer)
-      for (const answer of read) if ('session' in answer) this.#sessions.adopt(answer.session)
-      if (!read.some((answer) => 'busy' in answer)) break
+      for (const { session } of read) if (session !== undefined) this.#sessions.adopt(session)
+      if (!read.some(({ busy }) => busy)) {
+        const offers = read.flatMap(({ mqtt }) => mqtt ?? [])
+        if (offers.length > 0) await this.#transfer.take(arrival.device, offers)
+        break
+      }
       await this.#wait(BUSY_MS)
       answers = (await this.#bus.ask(packControl(question), ANSWER_MS)) ?? []
     }

@@ -50,6 +50,11 @@ export interface EdgeContext extends SessionShared {
   discard(session: MqttSession): void
   /** The session lost its connection; its will, when there is one, waits for its time. */
   dormant(session: MqttSession): void
+  /**
+   * A session that comes from elsewhere waits here for its client; its subscriptions begin.
+   * @param settled called once for each of them, when other gateways know of it
+   */
+  wakeUp(session: MqttSession, settled: () => void): void
   /** Publishes a will. */
   publishWill(will: Message): void
   /** The connection is gone. */

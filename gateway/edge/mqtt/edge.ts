@@ -15,6 +15,7 @@ import type { SessionJournal } from './journal.js'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
 import { MqttSession } from './session.js'
+import { SessionTravel } from './session-travel.js'
 import { type ByteTransport, SocketTransport } from './transport.js'
 import type { ConnectedWill } from './will.js'
 
@@ -71,6 +72,8 @@ export interface MqttEdge {
   accept(transport: ByteTransport): AcceptedTransport
   /** Takes a socket of a listener of the caller's, TLS for instance. */
   acceptSocket(socket: Socket): void
+  /** Lets other gateways take sessions, and takes them from others. */
+  readonly travel: SessionTravel
   /** Ends every connection with Server shutting down, and stops. Sessions that last are left to their journal. */
   close(): Promise<void>
 }
@@ -107,6 +110,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly methods: ReadonlyMap<string, AuthMethod>
   readonly newClientId: () => string
   readonly accessOf: (device: string) => Access
+  readonly travel = new SessionTravel(this)
   readonly #connections = new Set<Connection>()
   readonly #sessions = new Map<string, MqttSession>()
   /** Sessions without a connection. */
@@ -233,6 +237,14 @@ class Edge implements MqttEdge, EdgeContext {
     this.flush.wake()
   }
 
+  wakeUp(session: MqttSession, settled: () => void): void {
+    this.#dormant.add(session)
+    for (const [filter, options] of session.subscriptions ?? []) {
+      // Retained messages were delivered when the client subscribed.
+      this.fanout.subscribe(session, filter, { ...options, retainHandling: 2 }, settled)
+    }
+  }
+
   publishWill(will: Message): void {
     this.fanout.publish(will)
   }
@@ -277,13 +289,7 @@ class Edge implements MqttEdge, EdgeContext {
   #restore(): void {
     this.journal?.load((device) => this.create(device))
     for (const [device, will] of this.journal?.wills() ?? []) this.#restoreWill(device, will)
-    for (const session of this.#sessions.values()) {
-      this.#dormant.add(session)
-      for (const [filter, options] of session.subscriptions ?? []) {
-        // Retained messages were delivered when the client subscribed.
-        this.fanout.subscribe(session, filter, { ...options, retainHandling: 2 }, () => {})
-      }
-    }
+    for (const session of this.#sessions.values()) this.wakeUp(session, () => {})
   }
 
   /** The connection ended with the former process: its will is due now, or after its delay. */

@@ -21,6 +21,7 @@ export interface LastingSession {
   readonly device: string
   readonly expiry: number
   readonly endsAt: number
+  readonly seenAt: number
   readonly will: PendingWill | undefined
   readonly subscriptions: ReadonlyMap<string, SubscriptionOptions> | undefined
   readonly received: ReadonlyMap<number, Received> | undefined

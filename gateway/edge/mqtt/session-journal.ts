@@ -4,48 +4,23 @@
  */
 
 import { packControl, unpackControl } from '../../../proto/control.js'
-import type { Qos } from '../../../proto/mqtt/packet.js'
-import type { Clock, Message, MessageProperties, SubscriptionOptions } from '../../ports.js'
+import type { Clock, Message } from '../../ports.js'
 import type { MqttJournal } from './edge.js'
 import { Delivery } from './in-flight.js'
 import type { LastingSession } from './journal.js'
-import { DeviceMessage } from './message.js'
-import { endOf, type MqttSession } from './session.js'
+import type { MqttSession } from './session.js'
+import {
+  type DeliveryRecord,
+  type MessageRecord,
+  messageOf,
+  recordOf,
+  recordOfSession,
+  restoreSession,
+  type SessionRecord,
+  type WillRecord,
+} from './session-record.js'
 import type { Store } from './store.js'
 import type { ConnectedWill } from './will.js'
-
-interface SessionRecord {
-  expiry: number
-  /** Wall clock; 0 while connected, null for never. */
-  endsAt: number | null
-  subscriptions: [string, SubscriptionOptions][]
-  received: [number, number][]
-  will?: WillRecord & { dueAt: number }
-}
-
-interface DeliveryRecord {
-  message: number
-  qos: Qos
-  retain: boolean
-  ids: readonly number[] | null
-  stage: number
-  packetId: number
-}
-
-interface MessageRecord {
-  topic: string
-  payload: Uint8Array
-  qos: Qos
-  retain: boolean
-  publisher: string
-  properties: MessageProperties | null
-  at: number
-}
-
-interface WillRecord {
-  message: MessageRecord
-  delay: number
-}
 
 interface StoredMessage {
   readonly number: number
@@ -146,6 +121,7 @@ class StoreJournal implements MqttJournal {
       const session = create(key.slice(2))
       sessions.set(session.device, session)
       restoreSession(session, record, now)
+      session.kept = true
     }
     // Sessions first: a delivery without one is what a former crash left over.
     for (const [key, value] of this.#store.entries('d/')) {
@@ -219,49 +195,6 @@ class StoreJournal implements MqttJournal {
   }
 
   #write(session: LastingSession): void {
-    const { expiry, endsAt, will } = session
-    const record: SessionRecord = {
-      expiry,
-      endsAt: endsAt === Number.POSITIVE_INFINITY ? null : endsAt,
-      subscriptions: [...(session.subscriptions ?? [])],
-      // One that a worker has not processed, or not all subscribers have, comes again and has to reach them then.
-      received: [...(session.received ?? [])]
-        .filter(([, { seq, handing }]) => seq === 0 && !handing)
-        .map(([id, { hash }]) => [id, hash]),
-    }
-    if (will !== undefined) {
-      const { message, delay, dueAt } = will
-      record.will = { message: recordOf(message), delay, dueAt }
-    }
-    this.#store.put(sessionKey(session.device), packControl(record))
+    this.#store.put(sessionKey(session.device), packControl(recordOfSession(session)))
   }
-}
-
-function restoreSession(session: MqttSession, record: SessionRecord, now: number): void {
-  session.expiry = record.expiry
-  session.kept = true
-  const never = record.endsAt === null
-  // A session whose connection died with the process begins to age now.
-  session.endsAt = never
-    ? Number.POSITIVE_INFINITY
-    : record.endsAt === 0
-      ? endOf(now, record.expiry)
-      : (record.endsAt ?? 0)
-  session.subscriptions = new Map(record.subscriptions)
-  if (record.received.length > 0) {
-    session.received = new Map(
-      record.received.map(([packetId, hash]) => [packetId, { hash, seq: 0, repeats: 0, handing: false }]),
-    )
-  }
-  if (record.will === undefined) return
-  const { message, delay, dueAt } = record.will
-  session.will = { message: messageOf(message), delay, dueAt }
-}
-
-function recordOf({ topic, payload, qos, retain, publisher, properties, at }: Message): MessageRecord {
-  return { topic, payload, qos, retain, publisher, properties: properties ?? null, at }
-}
-
-function messageOf({ topic, payload, qos, retain, publisher, properties, at }: MessageRecord): Message {
-  return new DeviceMessage(topic, payload, qos, retain, publisher, properties ?? undefined, at)
 }

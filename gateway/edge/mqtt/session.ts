@@ -3,6 +3,7 @@
  * their way to it, and QoS 2 messages from it. No sockets in here: the connection is an {@link Outlet}.
  */
 
+import { hashBytes } from '../../../proto/hash.js'
 import { type Qos, Reason } from '../../../proto/mqtt/packet.js'
 import { topicMatches } from '../../../proto/topic.js'
 import type { Message, Subscriber, SubscriptionOptions } from '../../ports.js'
@@ -23,6 +24,8 @@ export class MqttSession implements Subscriber, LastingSession {
   expiry = 0
   /** Wall clock when it ends; 0 while it is connected. */
   endsAt = 0
+  /** Wall clock of the latest connection. */
+  seenAt = 0
   will: PendingWill | undefined
   /** True while a journal keeps it. */
   kept = false
@@ -250,6 +253,7 @@ export class MqttSession implements Subscriber, LastingSession {
   attach(outlet: Outlet): void {
     this.outlet = outlet
     this.endsAt = 0
+    this.seenAt = this.#shared.now
     this.#holds = 0
     for (const received of this.received?.values() ?? []) received.repeats = 0
     for (const delivery of this.#inFlight ?? []) this.#redeliver(outlet, delivery)
@@ -348,6 +352,26 @@ export class MqttSession implements Subscriber, LastingSession {
     }
   }
 
+  /** Takes up deliveries of another gateway, oldest first; what came here meanwhile goes behind them, but for what is in both. */
+  takeUp(deliveries: readonly Delivery[]): void {
+    const { journal } = this.#shared
+    const came = [...(this.#queue ?? [])]
+    this.#queue = undefined
+    const both = new Map<string, number>()
+    for (const delivery of deliveries) {
+      this.restore(delivery)
+      if (this.lasting) journal?.delivery(this, delivery)
+      const key = keyOf(delivery)
+      if (key !== '') both.set(key, (both.get(key) ?? 0) + 1)
+    }
+    for (const delivery of came) {
+      if (this.lasting) journal?.delivered(this, delivery)
+      const twice = both.get(keyOf(delivery)) ?? 0
+      if (twice > 0) both.set(keyOf(delivery), twice - 1)
+      else this.#enqueue(delivery)
+    }
+  }
+
   /** Drops everything on its way; the subscriptions are the caller's to end. */
   clear(): void {
     this.#queue = undefined
@@ -357,6 +381,13 @@ export class MqttSession implements Subscriber, LastingSession {
     this.subscriptions = undefined
     this.will = undefined
   }
+}
+
+/** What tells one message from others on its way over two gateways; empty for one that is only an identifier any more. */
+function keyOf({ message, qos }: Delivery): string {
+  if (message === undefined) return ''
+  const { publisher, at, topic, payload } = message
+  return `${qos} ${at} ${hashBytes(payload, payload.length, 0)} ${payload.length} ${publisher} ${topic}`
 }
 
 /** Wall clock when a session that lasts `expiry` seconds ends. */
