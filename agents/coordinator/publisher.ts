@@ -77,7 +77,11 @@ export class Publisher {
     this.#cancelTimer = this.#options.clock.after(wait, () => {
       this.#cancelTimer = undefined
       if (this.held) this.changed()
-      else this.publish()
+      else {
+        this.publish()
+        // Gateways that came, and tables that were made, while it was held.
+        this.#offerAll()
+      }
     })
   }
 

@@ -120,12 +120,14 @@ t.test(
     leader.signal('SIGKILL')
     await Promise.all([gateway.current.closed, worker.current.closed])
     const next = await leaderOf([one, two])
+    t.equal((await putRoutes(next.url, 'at-once')).status, 200)
     const table = await until(async () => {
       const { table } = gateway.current
       return table.version > version ? table : undefined
     }, 'a table of the new leader')
     t.ok(performance.now() - killedAt < 3000, `the new leader's table came within ${performance.now() - killedAt} ms`)
     t.same([...table.workers.keys()], ['worker-1'], 'a worker that is coming back is in it')
+    t.equal(table.routes[0]?.name, 'at-once', 'and what was written before it went out')
     await until(async () => {
       const status = await (await fetch(`${next.url}/v1/status`)).json()
       const { gateways, workers } = status as { gateways: { connected: boolean }[]; workers: { connected: boolean }[] }
