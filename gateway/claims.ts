@@ -35,10 +35,19 @@ interface ClaimAnswer {
 
 /** Milliseconds. A gateway that does not answer in time is taken for dead. */
 const ANSWER_MS = 400
+/**
+ * Claims that begin in one turn of so many milliseconds. When a gateway dies, thousands of devices come at once; what they
+ * cost is spread so that the devices which are here go on between them.
+ */
+const BEGUN_MOST = 32
+const TURN_MS = 2
 const BUSY_MS = 20
 const BUSY_TRIES = 50
-/** How long a worker may take to say that it knows a session whose gateway died. */
-const WORKER_MS = 1500
+/**
+ * How long a worker may take to say that it knows a session whose gateway died: long enough for a storm of them, and
+ * shorter than devices wait for their WELCOME (5 s).
+ */
+const WORKER_MS = 3500
 const NOTHING = new Uint8Array(0)
 /** Session ids come from devices here, and travel on: what {@link GatewayOptions.newId} makes, and nothing else. */
 const SESSION_ID = /^[A-Za-z0-9_-]{8,64}$/
@@ -61,6 +70,9 @@ export class Claims {
   readonly #transfer: SessionTransfer
   /** Devices that are being claimed here: of two gateways that claim one at once, the lower id goes first. */
   readonly #pending = new Map<string, number>()
+  /** Claims of this turn, and those that wait for a later one. */
+  #begun = 0
+  readonly #queue: (() => void)[] = []
 
   constructor(
     gateway: string,
@@ -78,6 +90,26 @@ export class Claims {
 
   /** To be awaited before the device's session is opened; undefined when there is nothing to wait for. */
   claim(arrival: Arrival): Promise<void> | undefined {
+    if (this.#queue.length === 0 && this.#begun < BEGUN_MOST) {
+      this.#begin()
+      return this.#claim(arrival)
+    }
+    return new Promise<void>((resolve) => this.#queue.push(resolve)).then(() => this.#claim(arrival))
+  }
+
+  /** Counts a claim, and lets the next ones of the queue go when other work has had its turn. */
+  #begin(): void {
+    if (this.#begun++ > 0) return
+    this.#clock.after(TURN_MS, () => {
+      this.#begun = 0
+      for (const go of this.#queue.splice(0, BEGUN_MOST)) {
+        this.#begin()
+        go()
+      }
+    })
+  }
+
+  #claim(arrival: Arrival): Promise<void> | undefined {
     const { device, resume, mqtt } = arrival
     if (this.#sessions.find(device) !== undefined) return undefined
     const session = resume !== undefined && SESSION_ID.test(resume.session) ? resume.session : undefined
@@ -134,10 +166,21 @@ export class Claims {
       bindings: [],
     })
     const binding = session.primary
-    const end = this.#clock.now() + WORKER_MS
-    while (binding !== undefined && undecided(binding) && this.#clock.now() < end) await this.#wait(BUSY_MS)
+    if (binding !== undefined && undecided(binding)) await this.#settled(binding)
     if (binding?.resumed !== true && !session.connected)
       session.close({ code: 'session_unknown', message: 'its worker does not know it either' })
+  }
+
+  /** Resolves when a worker accepted the binding, when it is over, or when that takes too long. */
+  #settled(binding: Binding): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#clock.after(WORKER_MS, resolve)
+      // Told, not asked again and again: after a gateway's death thousands wait here at once.
+      binding.onSettled = () => {
+        cancel()
+        resolve()
+      }
+    })
   }
 
   #unpend(device: string): void {

@@ -83,6 +83,8 @@ export class Binding implements BindingEvents {
   #attempts = 0
   #warned = false
   #resumed = false
+  /** Called once: a worker accepted, or the binding is over. For whoever waits to know whether the worker has the session. */
+  onSettled: (() => void) | undefined
 
   constructor(session: BindingSession, host: BindingHost, pool: string, slot: number) {
     this.session = session
@@ -231,6 +233,7 @@ export class Binding implements BindingEvents {
     this.#clean = true
     this.#redelivered = false
     this.#host.bound(this, receipt)
+    this.#settled()
   }
 
   refused(port: WorkerPort, refusal: AttachRefused): void {
@@ -323,6 +326,13 @@ export class Binding implements BindingEvents {
     this.#held = undefined
     this.#carried = undefined
     this.#host.unwatch(this)
+    this.#settled()
+  }
+
+  #settled(): void {
+    const told = this.onSettled
+    this.onSettled = undefined
+    told?.()
   }
 
   #attachTo(port: WorkerPort | undefined): void {
