@@ -38,7 +38,6 @@ import type { Clock, Protocol } from './ports.js'
 import { compileRoutes } from './route/router.js'
 import { countBindings } from './session/occupancy.js'
 import { SessionTable } from './session/session-table.js'
-import { SessionTransfer } from './session-transfer.js'
 import { viewSession } from './session-view.js'
 import { WorkerChooser } from './worker-chooser.js'
 
@@ -114,8 +113,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     })
     const counters = createFanoutCounters()
     this.#bus = createFleetBus(options, counters, (question) => this.#claims.answer(question))
-    const transfer = new SessionTransfer(memberName(options), this.#bus, () => this.#mqtt.travel, clock)
-    this.#claims = new Claims(memberName(options), this.#bus, this.#sessions, clock, transfer)
+    this.#claims = new Claims(memberName(options), this.#bus, this.#sessions, clock)
     this.#fanout = createFanout({
       clock,
       log,
@@ -129,10 +127,9 @@ export class Gateway implements FeedEvents, LinkEvents {
       ...edge,
       newId: options.newId,
       random,
-      admit: ({ device, attributes, clean }) => {
+      admit: ({ device, attributes }) => {
         this.#refuseWhileDraining('mqtt')
-        const mqtt = clean ? 'end' : 'take'
-        return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined, mqtt })
+        return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined })
       },
       ...(options.mqttRules === undefined ? {} : { rules: options.mqttRules }),
       options: options.mqtt ?? {},
@@ -435,6 +432,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   #status(): unknown {
     return {
       id: this.id,
+      pid: this.#options.pid,
       version: this.#table.version,
       sessions: this.#sessions.size,
       coordinator: this.#feed?.up === true ? 'connected' : 'away',

@@ -65,7 +65,13 @@ const ROOMS: readonly Room[] = [
 const PURE = ['proto/', 'gateway/balance/', 'gateway/route/']
 
 /** Where the process itself (arguments, signals, exit) may be touched. */
-const TOUCHES_PROCESS = ['agents/cli/', 'gateway/main.ts', 'agents/coordinator/main.ts', 'agents/worker/run.ts']
+const TOUCHES_PROCESS = [
+  'agents/cli/',
+  'gateway/main.ts',
+  'gateway/thread-main.ts',
+  'agents/coordinator/main.ts',
+  'agents/worker/run.ts',
+]
 
 function sources(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })

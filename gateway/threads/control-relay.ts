@@ -146,7 +146,7 @@ export class ControlRelay implements FeedEvents {
     let delta: FromCoordinator | undefined
     for (const thread of this.#threads) {
       if (!thread.registered) continue
-      if (thread.sent !== before.version) this.#sendTable(thread)
+      if (thread.sent === 0 || thread.sent !== before.version) this.#sendTable(thread)
       else {
         delta ??= { t: 'delta', from: before.version, to: table.version, delta: packDelta(before, table) }
         thread.sent = table.version

@@ -39,7 +39,7 @@ const MAX_PAUSE_MS = 5000
 
 interface Running {
   readonly index: number
-  readonly process: ThreadProcess
+  readonly child: ThreadProcess
   readonly since: number
   readonly gone: Promise<void>
   /** Its present line; 0 for none. */
@@ -81,7 +81,7 @@ export class ThreadSet {
 
   /** Process ids by number; 0 where a thread is not there. */
   get pids(): number[] {
-    return this.#running.map((thread) => thread?.process.pid ?? 0)
+    return this.#running.map((thread) => thread?.child.pid ?? 0)
   }
 
   /** Ends all threads in good order; kills those that are left after `limitMs`. */
@@ -89,9 +89,9 @@ export class ThreadSet {
     this.#closing = true
     for (const cancel of this.#cancels.values()) cancel()
     const left = this.#running.filter((thread) => thread !== undefined)
-    for (const { process } of left) process.send({ t: 'close' })
+    for (const { child } of left) child.send({ t: 'close' })
     const cancel = this.#options.clock.after(limitMs, () => {
-      for (const { process } of left) process.kill()
+      for (const { child } of left) child.kill()
     })
     await Promise.all(left.map(({ gone }) => gone))
     cancel()
@@ -100,9 +100,9 @@ export class ThreadSet {
   #run(index: number, started?: { resolve(urls: ThreadUrls): void; reject(error: Error): void }): void {
     const { fork, clock } = this.#options
     let leave: () => void = () => {}
-    const process = fork(index, {
+    const child = fork(index, {
       message: (message) => {
-        if (message.t === 'hello') process.send({ t: 'start', start: this.#options.startOf(index) })
+        if (message.t === 'hello') child.send({ t: 'start', start: this.#options.startOf(index) })
         else if (message.t === 'listening') started?.resolve(message.urls)
         else if (message.t === 'failed') this.#failed(index, message, started?.reject)
         else this.#take(thread, message)
@@ -116,7 +116,7 @@ export class ThreadSet {
     const gone = new Promise<void>((resolve) => {
       leave = resolve
     })
-    const thread: Running = { index, process, since: clock.now(), gone, line: 0, asked: new Map() }
+    const thread: Running = { index, child, since: clock.now(), gone, line: 0, asked: new Map() }
     this.#running[index] = thread
   }
 
@@ -168,15 +168,15 @@ export class ThreadSet {
   #dialed(thread: Running, line: number): void {
     thread.line = line
     this.#options.relay.dialed(thread.index, {
-      open: () => thread.process.send({ t: 'open', line }),
-      receive: (bytes) => thread.process.send({ t: 'receive', line, bytes }),
-      lost: (reason) => thread.process.send({ t: 'lost', line, reason }),
+      open: () => thread.child.send({ t: 'open', line }),
+      receive: (bytes) => thread.child.send({ t: 'receive', line, bytes }),
+      lost: (reason) => thread.child.send({ t: 'lost', line, reason }),
     })
   }
 
   async #tell(asker: Running, id: number, subject: Subject): Promise<void> {
     const bodies = await Promise.all(this.#running.map((thread) => this.#question(thread, subject)))
-    asker.process.send({ t: 'told', id, bodies })
+    asker.child.send({ t: 'told', id, bodies })
   }
 
   /** What one thread says; undefined when it is not there or does not answer. */
@@ -191,7 +191,7 @@ export class ThreadSet {
         resolve(body)
       }
       thread.asked.set(id, settle)
-      thread.process.send({ t: 'question', id, subject })
+      thread.child.send({ t: 'question', id, subject })
     })
   }
 }

@@ -104,6 +104,7 @@ t.test('ids without a character or with control characters are refused', async (
 t.test('a gateway without MQTT is fine, one with an address that is none is not', async (t) => {
   t.equal(gatewayProblem({ ...gateway, mqtt: '' }), undefined)
   t.match(gatewayProblem({ ...gateway, mqtt: 'g1:1883' }), /mqtt address/)
+  t.match(gatewayProblem({ ...gateway, peers: ['http://h:1', 'h:2'] }), /peer address "h:2"/)
   t.match(gatewayProblem({ ...gateway, location: { lat: 91, lon: 0 } }), /location/)
   t.match(gatewayProblem({ ...gateway, capacity: Number.NaN }), /capacity/)
 })

@@ -93,15 +93,17 @@ const arbitraryGateway = fc
     id: fc.constantFrom('g1', 'g2', 'g3'),
     region: fc.constantFrom('eu', 'us'),
     at: fc.option(fc.integer({ min: -90, max: 90 })),
+    threads: fc.integer({ min: 1, max: 3 }),
   })
   .map(
-    ({ id, region, at }): GatewayEntry => ({
+    ({ id, region, at, threads }): GatewayEntry => ({
       id,
       region,
       ...(at === null ? {} : { location: { lat: at, lon: at * 2 } }),
       http: `http://${id}:8080`,
       ws: `ws://${id}:8080/v1/connect`,
       mqtt: '',
+      ...(threads === 1 ? {} : { peers: Array.from({ length: threads }, (_, i) => `http://${id}:900${i}`) }),
       state: 'up',
       capacity: 0,
     }),
