@@ -25,7 +25,9 @@ export interface ControlOptions {
 /** Waits between attempts, in milliseconds: full jitter under a doubling ceiling. */
 const BACKOFF = { first: 100, most: 5000 } as const
 /** From connecting to the end of the upgrade, in milliseconds. */
-const HANDSHAKE_MS = 5000
+const HANDSHAKE_MS = 3000
+/** A coordinator that answers nothing for this long is left, in milliseconds: it stands still, or its machine is gone. */
+const SILENT_MS = 2500
 
 export class ControlClient {
   readonly #options: ControlOptions
@@ -33,6 +35,8 @@ export class ControlClient {
   #socket: WebSocket | undefined
   #registered = false
   #attempts = 0
+  /** Heartbeats since the coordinator last said anything. */
+  #unanswered = 0
   /** Several coordinators take turns from attempt to attempt. */
   #turn = 0
   #closed = false
@@ -81,6 +85,9 @@ export class ControlClient {
     let why = ''
     socket.on('open', () => this.#register(socket))
     socket.on('message', (data: Buffer) => this.#receive(data))
+    socket.on('pong', () => {
+      this.#unanswered = 0
+    })
     socket.on('error', (error) => {
       why = error.message
     })
@@ -108,6 +115,7 @@ export class ControlClient {
   #onRegistered(heartbeatMs: number, coordinator: string): void {
     this.#registered = true
     this.#attempts = 0
+    this.#unanswered = 0
     this.#options.log.info({ coordinator }, 'registered with the coordinator')
     this.#first?.resolve()
     this.#first = undefined
@@ -130,6 +138,11 @@ export class ControlClient {
     this.#stopTimer = this.#options.clock.after(everyMs, () => {
       const lagMs = Math.round(this.#lag.max / 1e6) || 0
       this.#lag.reset()
+      if (++this.#unanswered * everyMs > SILENT_MS) {
+        this.#socket?.terminate()
+        return
+      }
+      if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.ping()
       if (this.send({ t: 'worker_heartbeat', sessions: this.#options.describe().sessions, lagMs })) this.#beat(everyMs)
     })
   }

@@ -58,8 +58,9 @@ export interface FeedOptions {
 
 const BACKOFF_MIN_MS = 50
 const BACKOFF_MAX_MS = 2000
-const PING_MS = 1000
-const UNANSWERED = 4
+/** A coordinator that stands still is left within 3 s, before the one that takes over gives this gateway up. */
+const PING_MS = 750
+const UNANSWERED = 3
 
 export class Feed {
   readonly #options: FeedOptions
