@@ -38,6 +38,7 @@ import type { Clock, Protocol } from './ports.js'
 import { compileRoutes } from './route/router.js'
 import { countBindings } from './session/occupancy.js'
 import { SessionTable } from './session/session-table.js'
+import { SessionTransfer } from './session-transfer.js'
 import { viewSession } from './session-view.js'
 import { WorkerChooser } from './worker-chooser.js'
 
@@ -113,7 +114,8 @@ export class Gateway implements FeedEvents, LinkEvents {
     })
     const counters = createFanoutCounters()
     this.#bus = createFleetBus(options, counters, (question) => this.#claims.answer(question))
-    this.#claims = new Claims(memberName(options), this.#bus, this.#sessions, clock)
+    const transfer = new SessionTransfer(memberName(options), this.#bus, () => this.#mqtt.travel, clock)
+    this.#claims = new Claims(memberName(options), this.#bus, this.#sessions, clock, transfer)
     this.#fanout = createFanout({
       clock,
       log,
@@ -127,9 +129,10 @@ export class Gateway implements FeedEvents, LinkEvents {
       ...edge,
       newId: options.newId,
       random,
-      admit: ({ device, attributes }) => {
+      admit: ({ device, attributes, clean }) => {
         this.#refuseWhileDraining('mqtt')
-        return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined })
+        const mqtt = clean ? 'end' : 'take'
+        return this.#claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined, mqtt })
       },
       ...(options.mqttRules === undefined ? {} : { rules: options.mqttRules }),
       options: options.mqtt ?? {},
