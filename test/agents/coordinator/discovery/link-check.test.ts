@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { createSystemClock } from '../../../../agents/coordinator/clock.js'
@@ -13,6 +15,7 @@ import { LinkKind, RecordBatch, RecordReader } from '../../../../proto/link.js'
 import { packLinkControl, readHello } from '../../../../proto/link-control.js'
 import { GatewayEnd } from '../../worker/gateway-end.js'
 
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
 const HOW: LinkCheckOptions = { coordinator: 'c1', timeoutMs: 2000, clock: createSystemClock() }
 
 async function worker(t: Test, more: Partial<WorkerOptions> = {}) {
@@ -146,6 +149,27 @@ t.test('silence, a PONG of another PING, and HELLO without PONG end with the tim
     const link = await listener(t, (socket) => void socket.write(answer))
     await t.rejects(checkLink(link, how), { code: 'unavailable', message: /no answer within 60 ms/ })
   }
+})
+
+t.test('over TLS the certificate has to hold', { skip: hasOpenssl ? false : 'openssl is not installed' }, async (t) => {
+  const { worker: one } = await worker(t)
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-tls-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const [key, cert] = [join(directory, 'key'), join(directory, 'cert')]
+  const subject = ['-subj', '/CN=worker', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2', '-nodes']
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
+  spawnSync('openssl', ['req', '-x509', ...curve, ...subject, '-keyout', key, '-out', cert])
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => {
+    const plain = connect(Number(new URL(one.link).port), '127.0.0.1')
+    socket.pipe(plain).pipe(socket)
+    socket.on('error', () => plain.destroy())
+    plain.on('error', () => socket.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const link = `tls://127.0.0.1:${(server.address() as AddressInfo).port}`
+  t.match(await checkLink(link, { ...HOW, tls: { ca: readFileSync(cert) } }), { id: 'w-1' })
+  await t.rejects(checkLink(link, HOW), { code: 'unavailable', message: /self-signed certificate/ })
 })
 
 t.test('whatever bytes come, a check ends with a SluiceError', async (t) => {
