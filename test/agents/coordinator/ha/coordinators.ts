@@ -72,6 +72,19 @@ export class CoordinatorProcess {
   }
 }
 
+/** A worker or gateway as a process of its own, which is told of these coordinators. Resolves when it is ready. */
+export async function startRole(among: readonly CoordinatorProcess[], ...args: string[]): Promise<ChildProcess> {
+  const urls = among.map(({ url }) => url).join(',')
+  const child = spawn(process.execPath, [SLUICE, ...args, '--coordinator', urls, '--json'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  await Promise.race([
+    once(createInterface({ input: child.stdout }), 'line'),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`${args[0]} ended with ${code}`))),
+  ])
+  return child
+}
+
 /** Starts so many at once. */
 export async function startCoordinators(nats: NatsServer, count: number): Promise<CoordinatorProcess[]> {
   const coordinators = Array.from({ length: count }, (_, i) => new CoordinatorProcess(`coordinator-${i + 1}`, nats.url))

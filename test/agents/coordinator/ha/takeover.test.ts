@@ -1,6 +1,7 @@
 /** Three coordinators as real processes on a real nats-server. `ten-kills.ts` does the same for longer. */
 
 import t, { type Test } from 'tap'
+import type { FleetStatus } from '../../../../agents/coordinator/status.js'
 import { hasNatsServer, NatsServer } from '../../../gateway/fanout/nats-server.js'
 import { FakeGateway, FakeWorker } from '../fake-fleet.js'
 import {
@@ -13,6 +14,7 @@ import {
   putRoutes,
   Returning,
   startCoordinators,
+  startRole,
   until,
   Writer,
 } from './coordinators.js'
@@ -64,6 +66,13 @@ t.test('a leader that was stopped and wakes up writes nothing', { skip }, async 
   const others = coordinators.filter((coordinator) => coordinator !== stopped)
   t.equal((await putRoutes(stopped.url, 'before')).status, 200)
   const { epoch } = (await stopped.describe()).leader as { epoch: number }
+  // Both know the leader first, and one other: what they hold is a connection to a process that says nothing.
+  const told = [stopped, others[0] as CoordinatorProcess]
+  const roles = await Promise.all([
+    startRole(told, 'worker', 'echo', '--id', 'worker-1', '--port', '0'),
+    startRole(told, 'gateway', '--id', 'gateway-1', '--port', '0', '--mqtt-port', '0'),
+  ])
+  t.teardown(() => roles.map((role) => role.kill('SIGKILL')))
 
   const at = performance.now()
   stopped.signal('SIGSTOP')
@@ -75,6 +84,11 @@ t.test('a leader that was stopped and wakes up writes nothing', { skip }, async 
   t.equal((await putRoutes(next.url, 'after')).status, 200)
   t.ok(performance.now() - at < 3000, `another led after ${Math.round(performance.now() - at)} ms`)
   t.ok(((await next.describe()).leader?.epoch ?? 0) > epoch, 'with a later epoch')
+  await until(async () => {
+    const answer = await fetch(`${next.url}/v1/status`, { signal: AbortSignal.timeout(1000) })
+    const { gateways, workers } = (await answer.json()) as FleetStatus
+    return gateways.find(({ id }) => id === 'gateway-1')?.connected && workers[0]?.connected ? true : undefined
+  }, 'gateway and worker to come to the new leader')
   const before = await history(next.url)
 
   stopped.signal('SIGCONT')
