@@ -10,6 +10,7 @@ import { Router } from './api/router.js'
 import { type Clock, createSystemClock, type Log, SILENT_LOG } from './clock.js'
 import { CONTROL_PATH, ControlServer } from './control-server.js'
 import { type Coordinator, type CoreOptions, createCore, endpointsOf } from './core.js'
+import { lockDirectory } from './data-lock.js'
 import { checkDiscovery } from './discovery/mod.js'
 import { parseRoutes } from './routes-file.js'
 import { fleetStatus } from './status.js'
@@ -57,6 +58,22 @@ export async function createCoordinator(given: CoordinatorOptions): Promise<Coor
     const { startSharedCoordinator } = await import('./ha/shared-coordinator.js')
     return startSharedCoordinator({ ...options, host, clock, log, servers: options.nats, file })
   }
+  const lock = options.data === undefined ? undefined : await lockDirectory(options.data)
+  try {
+    return await startAlone({ ...options, host, clock, log }, file, async () => lock?.release())
+  } catch (error) {
+    await lock?.release()
+    throw error
+  }
+}
+
+/** A coordinator that shares its state with no other one. @param closed is called when nothing writes any more */
+async function startAlone(
+  options: CoordinatorOptions & CoreOptions & { host: string; clock: Clock; log: Log },
+  file: RouteSpec | undefined,
+  closed: () => Promise<void>,
+): Promise<Coordinator> {
+  const { host, clock, log } = options
   const state = options.data === undefined ? undefined : await loadState(options.data)
   const core = createCore(options, clock, log, state, file)
   const { plane, keeper } = core
@@ -92,6 +109,7 @@ export async function createCoordinator(given: CoordinatorOptions): Promise<Coor
       control.close()
       await http.close()
       await keeper.close()
+      await closed()
     },
   }
 }
