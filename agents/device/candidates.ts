@@ -64,9 +64,13 @@ export function rank(measured: readonly (Candidate & { rttMs: number })[], curre
   const best = ranked[0]
   const kept = ranked[at]
   if (best === undefined || kept === undefined || at === 0) return ranked
-  const clearlyBetter = best.score < kept.score * HYSTERESIS.factor && best.score < kept.score - HYSTERESIS.ms
-  if (clearlyBetter || !Number.isFinite(kept.score)) return ranked
+  if (clearlyBetter(best, kept) || !Number.isFinite(kept.score)) return ranked
   return [kept, ...ranked.filter(({ id }) => id !== current)]
+}
+
+/** True when the difference is more than chance and haste. */
+export function clearlyBetter(one: Ranked, other: Ranked): boolean {
+  return one.score < other.score * HYSTERESIS.factor && one.score < other.score - HYSTERESIS.ms
 }
 
 /** Asks the bootstrap URLs in turn; the first that answers with gateways is believed. */

@@ -2,6 +2,7 @@
 
 import {
   type Candidate,
+  clearlyBetter,
   directCandidate,
   findCandidates,
   type Location,
@@ -51,11 +52,17 @@ export class GatewayChooser {
     this.#ranked.sort((a, b) => Number(b.id === candidate.id) - Number(a.id === candidate.id))
   }
 
-  /** The gateway in use asked the device to leave: it is tried last, and `url` first if it named one. */
+  /**
+   * The gateway in use asked the device to leave: it is tried last, and `url` first if it named one. Only when the device
+   * itself measured another one as clearly nearer than that, it goes there: the gateway knows distances, not round trips.
+   */
   leave(url: string | undefined): void {
     const { id } = this.#ranked[0] ?? {}
     if (id !== undefined && id === this.#current) this.#ranked.push(...this.#ranked.splice(0, 1))
     this.#current = undefined
+    const named = this.#ranked.find(({ ws }) => ws === url)
+    const nearest = this.#ranked.find((one) => one.id !== id)
+    if (named !== undefined && nearest !== undefined && clearlyBetter(nearest, named)) return
     if (url !== undefined && /^wss?:/.test(url) && URL.canParse(url)) this.#named = url
     // Without another one to go to, the next question is for everybody.
     else if (this.#ranked.length < 2) this.#forget()

@@ -93,6 +93,7 @@ t.test('a new session of the same device ends the old one, wherever it is', asyn
   const fresh = await welcome(second)
   t.not(fresh.session, session)
   t.equal(fresh.resumed, 'false')
+  t.match((await first.next(FrameType.GOAWAY)).headers(), { code: 'taken_over' })
   t.equal(await first.closed, 4028)
   t.equal((await exchange(second, 1, 1))[0]?.n, 1, 'seqs begin at 1 again')
   second.close()

@@ -151,7 +151,9 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
       this.#leave(message, details)
       return
     }
-    if (code !== 'closed') this.tell(code, message, details)
+    // Not an error of the device: it is elsewhere now. What is left here is told to go, and why.
+    if (code === 'taken_over') this.#queueNotice(FrameType.GOAWAY, { code, message }, details)
+    else if (code !== 'closed') this.tell(code, message, details)
     this.hangUp(code === 'closed' ? 1000 : closeCode(code), message)
   }
 

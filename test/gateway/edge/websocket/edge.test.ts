@@ -501,7 +501,7 @@ function ending(t: Test, kind: Kind): void {
     port?.end('internal', 'only the first counts')
     t.same(await client.next(), { payload: Buffer.from('last words') })
     t.match(await client.next(), {
-      type: FrameType.ERROR,
+      type: FrameType.GOAWAY,
       headers: { code: 'taken_over', message: 'another connection' },
     })
     t.same(await client.untilClosed(), { code: 4028, reason: 'another connection' })
