@@ -81,6 +81,7 @@ export class Fleet {
   async start(): Promise<FleetAddresses> {
     const options = this.#options
     await requireFreePorts(options.host, plannedPorts(options))
+    this.#refuseWhenStopped()
     this.#coordinator = this.#role(this.#coordinatorSpec())
     const { url } = (await this.#coordinator.start()) as ReadyInfo & { url: string }
     const pools = await poolsOf(url, options.token)
@@ -93,7 +94,7 @@ export class Fleet {
     this.#refuseWhenStopped()
     if (options.devices > 0) {
       this.#devices = this.#role(this.#deviceSpec())
-      await Promise.race([this.#devices.start(), new Promise((resolve) => setTimeout(resolve, DEVICES_LIMIT_MS))])
+      await within(DEVICES_LIMIT_MS, this.#devices.start())
     }
     return this.addresses()
   }
@@ -129,6 +130,7 @@ export class Fleet {
     pool: string,
     workers: number,
   ): Promise<{ pool: string; workers: number; started: string[]; draining: string[] }> {
+    this.#refuseWhenStopped()
     const present = this.#workers.filter((worker) => worker.pool === pool)
     const surplus = present.slice(workers)
     for (const worker of surplus) this.#retire(worker)
@@ -141,18 +143,22 @@ export class Fleet {
   /** Ends everything within `limitMs`; no process is left afterwards. */
   async stop(limitMs: number): Promise<void> {
     this.#stopped = true
-    const roles = [
-      this.#devices,
-      ...this.#gateways,
-      ...this.#workers.map(({ role }) => role),
-      ...this.#retiring,
-      this.#coordinator,
-    ]
-    await Promise.all(roles.map((role) => role?.stop(limitMs)))
+    await Promise.all(this.#roles().map((role) => role.stop(limitMs)))
+  }
+
+  /** Ends everything this instant. {@link Fleet.stop} tells when it is done. */
+  kill(): void {
+    this.#stopped = true
+    for (const role of this.#roles()) role.kill()
+  }
+
+  #roles(): SupervisedRole[] {
+    const roles = [this.#devices, ...this.#gateways, ...this.#workers.map(({ role }) => role), ...this.#retiring]
+    return [...roles, this.#coordinator].filter((role) => role !== undefined)
   }
 
   #refuseWhenStopped(): void {
-    if (this.#stopped) throw new CliError('stopped while it was starting')
+    if (this.#stopped) throw new CliError('everything is being stopped')
   }
 
   #role(spec: RoleSpec): SupervisedRole {
@@ -179,6 +185,7 @@ export class Fleet {
     const until = Date.now() + READY_LIMIT_MS
     const count = this.#workers.length
     for (;;) {
+      this.#refuseWhenStopped()
       const status = await this.status()
       const waiting = notServing(status, this.#gateways.length, count) ?? (await this.#unreadyGateway())
       if (waiting === undefined) return
@@ -287,6 +294,15 @@ function notServing(
   if (gateways.length < gatewayCount) return `${gateways.length} of ${gatewayCount} gateways are registered`
   const behind = gateways.find((gateway) => gateway.tableVersion !== version)
   return behind && `${behind.id} serves table ${behind.tableVersion}, not ${version}`
+}
+
+/** Resolves with `work`, or when the time is up. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs)
+  })
+  await Promise.race([work, limit]).finally(() => clearTimeout(timer))
 }
 
 function plannedPorts(options: FleetOptions): PortUse[] {

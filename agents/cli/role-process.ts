@@ -119,12 +119,16 @@ class RoleLife {
       this.end(how, limitMs)
     }
     // Ctrl-C in a terminal reaches the whole process group; a supervised role waits for its supervisor's word.
-    process.on('SIGINT', () => (isSupervised() ? undefined : onSignal(close, CLOSE_LIMIT_MS)))
+    // So does the end of that terminal.
+    for (const name of ['SIGINT', 'SIGHUP'] as const)
+      process.on(name, () => (isSupervised() ? undefined : onSignal(close, CLOSE_LIMIT_MS)))
     process.on('SIGTERM', () => onSignal(drain, this.role?.drain === undefined ? CLOSE_LIMIT_MS : undefined))
     if (!isSupervised()) return
     process.on('message', (message: SupervisorMessage) => 'stop' in message && this.end(close, CLOSE_LIMIT_MS))
     // The supervisor is gone, and with it everything that this role belonged to.
     process.once('disconnect', () => this.end(close, ORPHAN_LIMIT_MS, vanish))
+    // It went while this process was still loading: nobody listened for that yet, and it is not said twice.
+    if (!process.connected) vanish()
   }
 
   /** Ends the process when `how` is done, or after `limitMs` if that is given. */

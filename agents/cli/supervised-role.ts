@@ -73,9 +73,10 @@ export class SupervisedRole {
 
   /**
    * Starts it the first time.
-   * @throws CliError with the child's own words when it ends before it is ready
+   * @throws CliError with the child's own words when it ends before it is ready, or when it was stopped already
    */
   async start(): Promise<ReadyInfo> {
+    if (this.#state !== 'new') throw new CliError(`${this.name} was stopped before it started`)
     this.#state = 'starting'
     return this.#run()
   }
@@ -90,6 +91,13 @@ export class SupervisedRole {
     const killer = setTimeout(() => child.kill('SIGKILL'), limitMs)
     await this.#exited
     clearTimeout(killer)
+  }
+
+  /** Ends it this instant; whoever waits in {@link SupervisedRole.stop} hears of it. */
+  kill(): void {
+    this.#state = 'stopping'
+    clearTimeout(this.#restart)
+    this.#child?.kill('SIGKILL')
   }
 
   /** Asks it to hand over its work and end, as a SIGTERM by hand would. Resolves when the process is gone. */
@@ -116,7 +124,14 @@ export class SupervisedRole {
         else this.#onMessage(child, message, resolve)
       })
       this.#exited = new Promise((gone) => {
-        child.once('error', (error) => reject(new CliError(`${this.name} cannot be started: ${error.message}`)))
+        child.once('error', (error) => {
+          reject(new CliError(`${this.name} cannot be started: ${error.message}`))
+          // The system had no process for it: nothing will exit.
+          if (child.pid !== undefined) return
+          this.#child = undefined
+          gone()
+          this.#onExit(null, error.message)
+        })
         child.once('exit', (code, signal) => {
           this.#child = undefined
           gone()

@@ -67,6 +67,7 @@ export class UpScreen {
   readonly #out: ScreenOutput
   readonly #live: boolean
   #line = ''
+  #closed = false
 
   /** @param live false: {@link UpScreen.status} does nothing */
   constructor(out: ScreenOutput, live: boolean) {
@@ -84,7 +85,7 @@ export class UpScreen {
 
   /** A line that stays. */
   print(text: string): void {
-    this.#out.write(`${this.#clear()}${text}\n${this.#line}`)
+    this.#write(`${this.#clear()}${text}\n${this.#line}`)
   }
 
   /** Replaces the live line. */
@@ -92,14 +93,23 @@ export class UpScreen {
     if (!this.#live) return
     const clear = this.#clear()
     this.#line = line
-    this.#out.write(clear + line)
+    this.#write(clear + line)
   }
 
   /** Removes the live line. */
   end(): void {
     const clear = this.#clear()
     this.#line = ''
-    this.#out.write(clear)
+    this.#write(clear)
+  }
+
+  /** Writes nothing from now on. */
+  close(): void {
+    this.#closed = true
+  }
+
+  #write(text: string): void {
+    if (!this.#closed && text !== '') this.#out.write(text)
   }
 
   #clear(): string {

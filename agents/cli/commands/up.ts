@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
 import { MAX_THREADS } from '../../../proto/table.js'
-import { CliError, describeError, ExitCode } from '../cli-error.js'
+import { CliError, describeError } from '../cli-error.js'
 import { withConfigFlag } from '../config-file.js'
 import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
 import { Fleet, type FleetOptions } from '../fleet.js'
@@ -91,6 +91,7 @@ class UpRun {
   readonly #screen: UpScreen
   #messages: { at: number; count: number; perSecond: number | undefined } = { at: 0, count: 0, perSecond: undefined }
   #stopping = false
+  #hurried = false
 
   constructor(options: FleetOptions, script: string, json: boolean) {
     this.#options = options
@@ -104,7 +105,7 @@ class UpRun {
   async untilStopped(): Promise<void> {
     const signal = new Promise<'signal'>((stop) => {
       for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-        process.on(name, () => this.#onSignal(() => stop('signal')))
+        process.on(name, () => this.#onSignal(name, () => stop('signal')))
     })
     const started = Date.now()
     const starting = this.#fleet.start()
@@ -123,12 +124,19 @@ class UpRun {
       this.#screen.end()
       await this.#fleet.stop(STOP_LIMIT_MS)
     }
+    if (this.#hurried) throw new CliError('what had not ended was killed')
   }
 
-  #onSignal(stop: () => void): void {
-    // A second Ctrl-C: children end by themselves when this process is gone.
-    if (this.#stopping) process.exit(ExitCode.FAILED)
+  #onSignal(name: NodeJS.Signals, stop: () => void): void {
+    // Whoever asks twice does not want to wait.
+    if (this.#stopping) {
+      this.#hurried = true
+      this.#fleet.kill()
+      return
+    }
     this.#stopping = true
+    // The terminal is gone after SIGHUP: a word to it would end this process before the others.
+    if (name === 'SIGHUP') this.#screen.close()
     this.#screen.end()
     if (!this.#json) this.#screen.print('stopping …')
     stop()

@@ -110,3 +110,19 @@ t.test('a role can ask its supervisor and gets the answer', async (t) => {
   await supervised.start()
   t.same(await stats, { answered: 6 })
 })
+
+t.test('kill ends it this instant, and whoever waits for its end hears of it', async (t) => {
+  const { supervised, seen } = role(t, 'deaf')
+  const { pid } = await supervised.start()
+  const stopped = supervised.stop(60_000)
+  supervised.kill()
+  await stopped
+  t.notOk(alive(pid))
+  t.notOk(seen.some((event) => /died|left/.test(event)))
+})
+
+t.test('a role that was stopped before it started stays so', async (t) => {
+  const { supervised } = role(t, 'good')
+  await supervised.stop(50)
+  await t.rejects(supervised.start(), { message: /role-1 was stopped before it started/ })
+})

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -195,6 +195,48 @@ t.test('killing up itself leaves no process', async (t) => {
   child.kill('SIGKILL')
   await until('every role has ended', () => !pidsOf(ready).some(alive) || undefined)
 })
+
+t.test('a signal while everything is starting ends all of it, whenever it comes', async (t) => {
+  for (const [signals, afterMs] of [
+    [['SIGTERM'], 700],
+    [['SIGHUP'], 1200],
+    [['SIGTERM', 'SIGTERM'], 1700],
+  ] as const) {
+    const data = t.testdir({})
+    const child = run('up', '--json', '--devices', '20', ...ANY_PORTS, '--data', data)
+    const exited = once(child, 'exit')
+    // The moment is arbitrary on purpose: how far the start is by then depends on the machine.
+    await new Promise((resolve) => setTimeout(resolve, afterMs))
+    for (const signal of signals) child.kill(signal)
+    const asked = Date.now()
+    const [code] = await exited
+    t.ok(Date.now() - asked < 5000, `${signals} after ${afterMs} ms`)
+    // 1: the second signal found something to kill.
+    t.ok(code === 0 || signals.length > 1, `exit code ${code}`)
+    t.same(processesIn(data), [], 'no process is left')
+  }
+})
+
+t.test('two signals under load kill what has not ended, and leave nothing', async (t) => {
+  const data = t.testdir({})
+  const { process: child, ready, exited } = await up(t, '--data', data, '--devices', '200', '--rate', '50')
+  child.kill('SIGINT')
+  child.kill('SIGTERM')
+  await exited
+  t.notOk(pidsOf(ready).some(alive))
+  t.same(processesIn(data), [])
+})
+
+/** Processes with this directory among their arguments. */
+function processesIn(directory: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`${directory}/`)
+    } catch {
+      return false
+    }
+  })
+}
 
 t.test('beyond loopback without a token it refuses, and names the flags', async (t) => {
   const child = run('up', '--host', '0.0.0.0')
