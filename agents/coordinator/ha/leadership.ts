@@ -1,5 +1,6 @@
 /** What a coordinator is while it leads: the control plane on the sealed state, and the API whose writes are confirmed. */
 
+import { SluiceError } from '../../../proto/errors.js'
 import { EventStreams } from '../api/events-stream.js'
 import { type ApiRequest, type Endpoint, Router } from '../api/router.js'
 import type { Clock, Log } from '../clock.js'
@@ -101,9 +102,15 @@ export class Leadership {
         // Before anything changes: so a 503 of a store that is away means that nothing did.
         await election.confirm()
         const answer = await endpoint.handle(request)
-        await core.keeper.save()
-        // And before anybody is told: whoever leads by now read the state after this write, or it is not acknowledged.
-        await election.confirm()
+        try {
+          await core.keeper.save()
+          // And before anybody is told: whoever leads by now read the state after this write, or it is not acknowledged.
+          await election.confirm()
+        } catch (cause) {
+          const why = cause instanceof Error ? cause.message : String(cause)
+          const message = `${why}. It happened while the change was made: whether it holds is not known yet`
+          throw new SluiceError('unavailable', message, { retryAfterMs: 2000, cause })
+        }
         return answer
       },
     })
