@@ -1,10 +1,10 @@
 /** What a gateway is started with. Command-line flags and configuration files end up here. */
 
 import type { BridgeOptions } from './bridge/bridge-options.js'
+import type { DialLine } from './control/line.js'
 import type { AccessRules } from './edge/mqtt/access.js'
 import type { MqttOptions } from './edge/mqtt/options.js'
 import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
-import type { DialLine } from './control/line.js'
 import type { GatewayView } from './http-api.js'
 import type { Clock } from './ports.js'
 
@@ -60,6 +60,10 @@ export interface GatewayOptions {
   /** Who may publish and subscribe to what over MQTT; everything when absent. */
   readonly mqttRules?: AccessRules
   readonly websocket?: Partial<WebSocketEdgeOptions>
+  /** MaxMind-format database that gives callers of `/v1/nearest` their coordinates. */
+  readonly geoDatabase?: string
+  /** Addresses and CIDR blocks of proxies whose `X-Forwarded-For` is believed. */
+  readonly trustedProxy?: readonly string[]
   /** Upstream MQTT brokers that topics are mirrored to and from. */
   readonly bridges?: readonly BridgeOptions[]
   readonly clock: Clock

@@ -29,6 +29,7 @@ import { createFanout, type LocalFanout } from './fanout/fan-out.js'
 import { createFleetBus, type FleetBus, memberName } from './fleet-bus.js'
 import type { GatewayLog, GatewayOptions } from './gateway-options.js'
 import { type GatewayStore, openGatewayStore } from './gateway-store.js'
+import { openPlaces, type Places } from './geo/places.js'
 import { addGatewayApi, type GatewayView } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
@@ -76,6 +77,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #file: TableFile | undefined
   readonly #view = new FrameView()
   #bridges: BridgeSet = NO_BRIDGES
+  #places: Places = () => undefined
   #feed: Feed | undefined
   #table: RoutingTable = EMPTY_TABLE
   #load: FleetLoad['gateways'] = {}
@@ -167,6 +169,8 @@ export class Gateway implements FeedEvents, LinkEvents {
     const store = options.data === undefined ? undefined : await openGatewayStore(options.data, options.id, clock)
     const gateway = new Gateway(options, server, store)
     gateway.#addPaths()
+    const complain = (problem: string) => log.error({ problem }, 'the geo database is not read again')
+    gateway.#places = await openPlaces({ ...options, now: () => clock.now(), complain })
     await gateway.#loadTable()
     await gateway.#addBridges()
     await gateway.#listen()
@@ -421,6 +425,7 @@ export class Gateway implements FeedEvents, LinkEvents {
       get load() {
         return gateway.#load
       },
+      places: (remote, forwarded) => gateway.#places(remote, forwarded),
       unready: () => this.unready(),
       status: () => this.#status(),
       metrics: () => metrics.text(),

@@ -2,14 +2,17 @@
 
 import type { FleetLoad } from '../proto/control.js'
 import { SluiceError } from '../proto/errors.js'
-import { nearestGateways, readNearestQuery } from '../proto/nearest.js'
+import { nearestGateways, placed, readNearestQuery } from '../proto/nearest.js'
 import type { RoutingTable } from '../proto/table.js'
 import { type HttpServer, json, text } from './edge/server/server.js'
+import type { Places } from './geo/places.js'
 
 /** What the API reads. */
 export interface GatewayView {
   readonly table: RoutingTable
   readonly load: FleetLoad['gateways']
+  /** Tells where callers are who do not say it. */
+  readonly places: Places
   /** Why it is not ready, undefined when it is. */
   unready(): string | undefined | Promise<string | undefined>
   /** Plain data, or a promise of it. */
@@ -17,6 +20,9 @@ export interface GatewayView {
   metrics(): Promise<string>
   readonly metricsType: string
 }
+
+/** Devices in browsers come from any origin. */
+const CORS = { 'access-control-allow-origin': '*' }
 
 /** Adds the routes. They need no authentication: they tell nothing about devices. */
 export function addGatewayApi(server: HttpServer, view: GatewayView): void {
@@ -27,14 +33,11 @@ export function addGatewayApi(server: HttpServer, view: GatewayView): void {
   })
   server.route('GET', '/metrics', async () => text(200, await view.metrics(), view.metricsType))
   server.route('GET', '/v1/status', async () => json(200, await view.status()))
-  server.route('GET', '/v1/nearest', ({ query }) => {
-    const wanted = readNearestQuery(query)
-    if ('problem' in wanted) {
-      const { path, problem } = wanted
-      return json(400, new SluiceError('bad_request', problem, { path }))
-    }
+  server.route('GET', '/v1/nearest', (request) => {
+    const given = readNearestQuery(request.query)
+    if ('problem' in given) return json(400, new SluiceError('bad_request', given.problem, { path: given.path }), CORS)
+    const wanted = placed(given, () => view.places(request.remoteAddress, request.header('x-forwarded-for')))
     const gateways = nearestGateways(view.table.gateways.values(), wanted, (id) => view.load[id] ?? 0)
-    // Devices in browsers come from any origin.
-    return json(200, { version: view.table.version, gateways }, { 'access-control-allow-origin': '*' })
+    return json(200, { version: view.table.version, ...(wanted.at && { at: wanted.at }), gateways }, CORS)
   })
 }

@@ -6,7 +6,16 @@ import type { RunGatewayOptions } from '../../../gateway/main.js'
 import { MAX_THREADS } from '../../../proto/table.js'
 import { createAdminClient } from '../admin-client.js'
 import { type SettingKind, withConfigFlag } from '../config-file.js'
-import { coordinatorFlag, integer, location, port, tokenFlag, withListenFlags } from '../flags.js'
+import {
+  coordinatorFlag,
+  integer,
+  location,
+  logFlag,
+  port,
+  tokenFlag,
+  withListenFlags,
+  withPlaceFlags,
+} from '../flags.js'
 import { chooseFreePort, requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
 
@@ -25,8 +34,11 @@ interface GatewayFlags {
   readonly insecure: boolean
   readonly http: 'auto' | 'uws' | 'node'
   readonly capacity: number
+  readonly geoDatabase?: string
+  readonly trustedProxy?: readonly string[]
   readonly threads: number
   readonly peerPort: number
+  readonly logLevel: string
   readonly json: boolean
   readonly settings?: Pick<RunGatewayOptions, 'mqtt' | 'mqttRules' | 'websocket' | 'resumeWindowMs' | 'bridges'>
 }
@@ -67,6 +79,7 @@ export const GATEWAY_SETTINGS = {
     leaveMs: 'number',
     maxConnections: 'number',
     connectsPerSecond: 'number',
+    maxLagMs: 'number',
   },
   bridges: {
     listOf: {
@@ -120,8 +133,9 @@ export function gatewayCommand(): Command {
     .option('--threads <n>', 'cores to run on: threads that share the ports', integer(1, MAX_THREADS), 1)
     .option('--peer-port <port>', 'first of one port per thread, for other threads and gateways', port, 0)
     .addOption(tokenFlag('secret of the fleet'))
+    .addOption(logFlag())
     .option('--json', 'print one line of JSON when it is ready', false)
-  return withConfigFlag(withListenFlags(command), GATEWAY_SETTINGS).action((flags: GatewayFlags) =>
+  return withConfigFlag(withListenFlags(withPlaceFlags(command)), GATEWAY_SETTINGS).action((flags: GatewayFlags) =>
     runRole(() => start(flags), {
       json: flags.json,
       describe: ({ id, ws, mqtt }) =>
