@@ -48,6 +48,7 @@ t.test('golden vectors: plain msgpack maps that any library reads', async (t) =>
 t.test('every record comes back as it went, absent fields left out', async (t) => {
   const cases: [LinkControl, (bytes: Uint8Array) => LinkControl][] = [
     [{ protocol: 1, id: 'g', role: 'gateway', token: 'x' }, readHello],
+    [{ protocol: 1, id: 'w', role: 'worker', pool: 'p', sessions: 3, draining: true }, readHello],
     [attach, readAttach],
     [{ ...attach, slot: 16_383, sent: 2 ** 40, state: Uint8Array.of(1) }, readAttach],
     [{ epoch: Number.MAX_SAFE_INTEGER }, readAttached],

@@ -43,6 +43,9 @@ export class DiscoveredFleet {
   readonly #lists = new Map<Discovery, readonly DiscoveredMember[]>()
   readonly #workers = new Map<string, DiscoveredWorker>()
   readonly #host: WorkerHost
+  #stays = 0
+  /** Those that are registered. */
+  readonly #byId = new Map<unknown, DiscoveredWorker>()
   /** By pool, the lowest priority of those that serve it. */
   #serving: ReadonlyMap<string, number> = new Map()
   #stopListening: () => void = () => {}
@@ -66,8 +69,9 @@ export class DiscoveredFleet {
       log,
       health,
       check: (link) => checkLink(link, how),
+      nextStay: () => this.#stays++,
       weightOf: (worker) => this.#weightOf(worker),
-      changed: () => this.#prioritize(),
+      changed: () => this.#look(),
       ended: (worker) => {
         if (this.#workers.get(worker.member.link) === worker) this.#workers.delete(worker.member.link)
       },
@@ -77,7 +81,8 @@ export class DiscoveredFleet {
   start(): void {
     const { plane, sources } = this.#options
     this.#stopListening = plane.events.listen((event) => {
-      if (event.type === 'link' && (event.event === 'down' || event.event === 'timeout')) this.#doubt(event.worker)
+      if (event.type === 'link' && (event.event === 'down' || event.event === 'timeout'))
+        this.#byId.get(event.worker)?.checkNow()
     })
     for (const source of sources) source.start((members) => this.#listed(source, members))
     this.#beatLater()
@@ -120,7 +125,7 @@ export class DiscoveredFleet {
       if (known !== undefined) known.list(member)
       else this.#add(member, random() * spread)
     }
-    this.#prioritize()
+    this.#look()
   }
 
   #add(member: DiscoveredMember, delayMs: number): void {
@@ -129,19 +134,19 @@ export class DiscoveredFleet {
     worker.start(delayMs)
   }
 
-  #doubt(id: unknown): void {
-    for (const worker of this.#workers.values()) if (worker.id === id) worker.checkNow()
-  }
-
   /** Where somebody with a lower number serves the pool, this one is a spare. */
   #weightOf({ member: { weight = 1, priority = 0 }, pool }: DiscoveredWorker): number {
     return priority > (this.#serving.get(pool) ?? priority) ? 0 : weight
   }
 
-  #prioritize(): void {
+  /** Looks who is registered, and who of them is a spare. */
+  #look(): void {
     const serving = new Map<string, number>()
-    for (const { serves, pool, member } of this.#workers.values()) {
+    this.#byId.clear()
+    for (const worker of this.#workers.values()) {
+      const { id, serves, pool, member } = worker
       const { priority = 0 } = member
+      if (id !== undefined) this.#byId.set(id, worker)
       if (serves && priority < (serving.get(pool) ?? Number.POSITIVE_INFINITY)) serving.set(pool, priority)
     }
     const before = this.#serving
@@ -154,7 +159,7 @@ export class DiscoveredFleet {
     this.#cancelBeat = this.#options.clock.after(HEARTBEAT_MS, () => {
       for (const worker of this.#workers.values()) worker.beat()
       // Somebody may have been drained.
-      this.#prioritize()
+      this.#look()
       this.#beatLater()
     })
   }

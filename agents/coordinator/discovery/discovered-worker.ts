@@ -33,6 +33,8 @@ export interface WorkerHost {
   readonly log: Log
   readonly health: HealthOptions
   check(link: string): Promise<LinkAnswer>
+  /** A number that no stay of a worker had before. */
+  nextStay(): number
   /** The weight that counts, by priority among those that are registered. */
   weightOf(worker: DiscoveredWorker): number
   /** It was registered, or is not any more. */
@@ -71,8 +73,8 @@ export class DiscoveredWorker {
   #peer: Peer | undefined
   /** Who answered last. */
   #answered: LinkAnswer | undefined
-  /** Counts its stays in the fleet: a new one is told from the last by it. */
-  #stay = 0
+  /** Number of its stay in the fleet: a new one is told from the last by it. */
+  #stay: number
   /** No source lists it: it goes when nothing is bound to it. */
   #leaving = false
   #drained = false
@@ -85,6 +87,7 @@ export class DiscoveredWorker {
   constructor(member: DiscoveredMember, host: WorkerHost) {
     this.#member = member
     this.#host = host
+    this.#stay = host.nextStay()
     this.#health = new Health(host.health)
   }
 
@@ -125,7 +128,7 @@ export class DiscoveredWorker {
     if (this.#leaving) {
       this.#leaving = false
       // A worker that left does not take back that it does; one that comes anew can.
-      this.#stay++
+      this.#stay = this.#host.nextStay()
     }
     this.refresh()
   }
@@ -188,7 +191,7 @@ export class DiscoveredWorker {
     this.#answered = answer
     if (before !== undefined && before.id !== answer.id) this.#isAnother(before.id, answer.id)
     // It was restarted between two checks: the drain was the old process's.
-    else if (before?.draining === true && !answer.draining) this.#stay++
+    else if (before?.draining === true && !answer.draining) this.#stay = this.#host.nextStay()
     this.#health.passed()
     if (this.#health.state !== 'healthy') return
     if (!this.#leaving) this.#register(answer)
@@ -278,7 +281,7 @@ export class DiscoveredWorker {
     this.#peer = undefined
     if (standing !== undefined) {
       standing.port.closed(left)
-      this.#stay++
+      this.#stay = this.#host.nextStay()
       this.#host.changed()
     }
     if (this.#leaving) this.#end()
