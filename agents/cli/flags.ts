@@ -58,6 +58,14 @@ export function tokenFlag(what: string): Option {
   return new Option('--token <secret>', what).env('SLUICE_TOKEN')
 }
 
+/** `--log-level`: what a role logs, as JSON lines on standard error. */
+export function logFlag(): Option {
+  return new Option('--log-level <level>', 'least that is logged')
+    .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .env('SLUICE_LOG')
+    .default('warn')
+}
+
 /** `--host` and `--insecure`: the two that decide who can reach a role. */
 export function withListenFlags(command: Command): Command {
   return command

@@ -24,6 +24,8 @@ export interface FleetOptions {
   readonly data: string
   readonly token?: string
   readonly insecure: boolean
+  /** What the roles log; their own default unless given. */
+  readonly logLevel?: string
   /** Flags handed on as they are, by role. */
   readonly extra: Readonly<Record<'coordinator' | 'gateway' | 'worker' | 'device', readonly string[]>>
 }
@@ -213,9 +215,13 @@ export class Fleet {
   }
 
   #env(): Record<string, string> {
-    const { token } = this.#options
+    const { token, logLevel: level } = this.#options
     // By environment: arguments are readable by every user of the machine.
-    return { [SUPERVISED]: '1', ...(token === undefined ? {} : { SLUICE_TOKEN: token }) }
+    return {
+      [SUPERVISED]: '1',
+      ...(token === undefined ? {} : { SLUICE_TOKEN: token }),
+      ...(level === undefined ? {} : { SLUICE_LOG: level }),
+    }
   }
 
   #coordinatorSpec(): RoleSpec {

@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import type { DiscoverySettings } from '../../coordinator/discovery/mod.js'
 import { withConfigFlag } from '../config-file.js'
-import { integer, port, tokenFlag, withListenFlags, withPlaceFlags } from '../flags.js'
+import { integer, logFlag, port, tokenFlag, withListenFlags, withPlaceFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { askSupervisor, isSupervised, runRole } from '../role-process.js'
 
@@ -27,6 +27,7 @@ interface CoordinatorFlags {
   readonly checkTimeout: number
   readonly checkHealthy: number
   readonly checkUnhealthy: number
+  readonly logLevel: string
   readonly json: boolean
 }
 
@@ -55,6 +56,7 @@ export function coordinatorCommand(): Command {
     .option('--check-healthy <n>', 'checks in a row that bring a worker back', integer(1, 100), 2)
     .option('--check-unhealthy <n>', 'failed checks in a row that put a worker out', integer(1, 100), 2)
     .addOption(tokenFlag('secret that roles and admin calls must present'))
+    .addOption(logFlag())
     .option('--json', 'print one line of JSON when it is ready', false)
   return withConfigFlag(withListenFlags(withPlaceFlags(command))).action((flags: CoordinatorFlags) =>
     runRole(() => start(flags), {
@@ -71,6 +73,7 @@ async function start(flags: CoordinatorFlags) {
   const {
     json: _json,
     insecure: _insecure,
+    logLevel: level,
     discover,
     checkInterval,
     checkTimeout,
@@ -81,7 +84,7 @@ async function start(flags: CoordinatorFlags) {
   const coordinator = await createCoordinator({
     ...rest,
     ...(discover === undefined ? {} : { discovery: discoveryOf(discover, flags) }),
-    log: pino({ level: 'warn', base: {} }, pino.destination({ dest: 2, sync: true })),
+    log: pino({ level, base: {} }, pino.destination({ dest: 2, sync: true })),
     ...(isSupervised() ? { scale: (pool: string, workers: number) => askSupervisor('scale', { pool, workers }) } : {}),
   })
   return { ready: { url: coordinator.url }, close: () => coordinator.close() }

@@ -7,7 +7,7 @@ import { Command } from 'commander'
 import { MAX_THREADS } from '../../../proto/table.js'
 import { CliError, describeError } from '../cli-error.js'
 import { withConfigFlag } from '../config-file.js'
-import { integer, port, tokenFlag, withListenFlags } from '../flags.js'
+import { integer, logFlag, port, tokenFlag, withListenFlags } from '../flags.js'
 import { Fleet, type FleetOptions } from '../fleet.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
 import { renderLogLine } from '../log-line.js'
@@ -48,6 +48,7 @@ export function upCommand(script: string): Command {
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
+    .addOption(logFlag())
     .option('--json', 'print one line of JSON when everything accepts traffic, and nothing else', false)
   return withConfigFlag(withListenFlags(command)).action((flags: UpFlags) => up(flags, script))
 }

@@ -2,7 +2,7 @@
 
 import { Command } from 'commander'
 import { withConfigFlag } from '../config-file.js'
-import { coordinatorFlag, port, tokenFlag, withListenFlags } from '../flags.js'
+import { coordinatorFlag, logFlag, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
 import { runRole } from '../role-process.js'
 
@@ -19,6 +19,7 @@ interface WorkerFlags {
   readonly weight: number
   readonly token?: string
   readonly insecure: boolean
+  readonly logLevel: string
   readonly json: boolean
 }
 
@@ -38,6 +39,7 @@ export function workerCommand(): Command {
     .addOption(coordinatorFlag())
     .option('--no-register', 'register nowhere: the coordinator discovers it')
     .addOption(tokenFlag('secret of the fleet'))
+    .addOption(logFlag())
     .option('--json', 'print one line of JSON when it is ready', false)
   return withConfigFlag(withListenFlags(command)).action((handler: string, flags: WorkerFlags) =>
     runRole(() => start(handler, flags), {
@@ -51,15 +53,18 @@ export function workerCommand(): Command {
 async function start(handler: string, flags: WorkerFlags) {
   if (flags.socket === undefined) requireAuthBeyondLoopback('worker', flags)
   // Loaded here and not above: no other command has to wait for it.
-  const [{ createWorker }, { loadHandler }] = await Promise.all([
+  const [{ createWorker }, { loadHandler }, { pino }] = await Promise.all([
     import('../../worker/mod.js'),
     import('../../worker/run.js'),
+    import('pino'),
   ])
-  const { json: _json, insecure: _insecure, socket, coordinator, register, ...rest } = flags
+  const { json: _json, insecure: _insecure, socket, coordinator, register, logLevel: level, ...rest } = flags
   const worker = await createWorker({
     ...rest,
     ...(register ? { coordinator } : {}),
     ...(socket === undefined ? {} : { socketPath: socket }),
+    // Synchronous: an asynchronous one spins when its reader is gone.
+    log: pino({ level, base: {} }, pino.destination({ dest: 2, sync: true })),
     handler: await loadHandler(handler),
   })
   return {
