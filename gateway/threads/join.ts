@@ -113,5 +113,6 @@ export function joinStatus(statuses: readonly unknown[]): unknown {
   const numbers = (key: string) => present.map((status) => Number(status[key] ?? 0))
   const sum = (key: string) => numbers(key).reduce((total, value) => total + value, 0)
   const version = present.length === 0 ? 0 : Math.min(...numbers('version'))
-  return { ...present[0], version, sessions: sum('sessions'), moves: sum('moves'), threads }
+  const { pid: _, ...first } = present[0] ?? {}
+  return { ...first, version, sessions: sum('sessions'), moves: sum('moves'), threads }
 }

@@ -1,11 +1,12 @@
 /** One gateway on several cores: one name, one set of ports, and the same service whichever thread a device meets. */
 
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import t from 'tap'
 import { encodeFrame, FrameType } from '../../proto/frame.js'
 import { PlainDevice } from './plain-device.js'
-import { eventually, type Product, startProduct } from './product.js'
+import { eventually, type Product, SLUICE, startProduct } from './product.js'
 
 interface ThreadStatus {
   pid: number
@@ -77,6 +78,16 @@ t.afterEach(async () => {
   if (product.child.exitCode !== null) return
   await eventually('an empty gateway', 3000, async () => ((await counts()).every((n) => n === 0) ? true : undefined))
 })
+
+/** Runs the command line to its end. */
+function run(...args: string[]): Promise<{ stderr: string; code: number | null }> {
+  const child = spawn(process.execPath, [SLUICE, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  return new Promise((resolve) => child.once('close', (code) => resolve({ stderr, code })))
+}
 
 t.test('connections of both protocols spread over the threads, and the coordinator sees one gateway', async (t) => {
   const devices = await Promise.all(Array.from({ length: 30 }, (_, i) => connected(`spread-${i}`)))
@@ -226,8 +237,84 @@ t.test('metrics of all threads come from any of them, told apart by a label', as
   t.equal(text.match(/# TYPE sluice_sessions gauge/g)?.length, 1)
 })
 
+t.test('a port that is taken is said, although threads could share it', async (t) => {
+  const { http, mqtt } = gateway()
+  for (const [flag, url] of [
+    ['--port', http],
+    ['--mqtt-port', mqtt],
+  ] as const) {
+    const other = flag === '--port' ? '--mqtt-port' : '--port'
+    const args = [
+      'gateway',
+      '--threads',
+      '2',
+      flag,
+      new URL(url).port,
+      other,
+      '0',
+      '--coordinator',
+      product.coordinator,
+    ]
+    const { stderr, code } = await run(...args)
+    t.not(code, 0)
+    t.match(stderr, new RegExp(`port ${new URL(url).port} .* is taken: choose another with ${flag}`))
+  }
+})
+
 t.test('it stops cleanly and leaves no thread', async (t) => {
   const pids = (await threads()).map(({ pid }) => pid)
   t.equal(await product.stop(), 0)
   for (const pid of pids) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
 })
+
+t.test(
+  'two gateways with two threads each: fan-out reaches all four, a drain empties both threads of one',
+  async (t) => {
+    const fleet = await startProduct('--gateways', '2', '--workers', '1', '--threads', '2')
+    t.teardown(() => fleet.stop())
+    const urls = fleet.gateways.map(({ ws }) => ws)
+    const devices = Array.from({ length: 16 }, (_, i) => new PlainDevice(`${urls[i % 2]}?device=all-${i}`))
+    for (const device of devices) {
+      await device.next(FrameType.WELCOME)
+      device.send(encodeFrame({ type: FrameType.SUBSCRIBE, seq: 1, topic: 'all', payload: new Uint8Array(0) }))
+      await device.next(FrameType.ACK)
+    }
+    for (const device of devices.slice(0, 4)) device.send(encodeFrame({ type: FrameType.PUBLISH, topic: 'all' }))
+    for (const device of devices) for (let i = 0; i < 4; i++) await device.next(FrameType.PUBLISH)
+    await fleet.post('/v1/gateways/gateway-1/drain', { windowMs: 100 })
+    for (const [i, device] of devices.entries()) {
+      if (i % 2 === 1) continue
+      const { url } = (await device.next(FrameType.GOAWAY)).headers() as Record<string, string>
+      t.equal(url, urls[1])
+    }
+    for (const device of devices) device.close()
+  },
+)
+
+t.test('kill -9 of the process in front: its threads end with it, and it comes back on the same ports', async (t) => {
+  const fleet = await startProduct('--gateways', '1', '--workers', '1', '--threads', '2')
+  t.teardown(() => fleet.stop())
+  const [before] = fleet.gateways
+  const status = () =>
+    fetch(`${before?.http}/v1/status`).then((answer) => answer.json() as Promise<{ threads: ThreadStatus[] }>)
+  const pids = (await status()).threads.map(({ pid }) => pid)
+  process.kill(before?.pid ?? 0, 'SIGKILL')
+  await eventually('its threads are gone', 2000, async () => (pids.every(isGone) ? true : undefined))
+  await eventually('it is back', 8000, async () => {
+    const answer = await fetch(`${before?.http}/readyz`).catch(() => undefined)
+    await answer?.body?.cancel()
+    return answer?.ok === true ? true : undefined
+  })
+  t.notSame(
+    (await status()).threads.map(({ pid }) => pid),
+    pids,
+  )
+})
+
+function isGone(pid: number): boolean {
+  try {
+    return !process.kill(pid, 0)
+  } catch {
+    return true
+  }
+}
