@@ -130,10 +130,13 @@ export class Forwarding {
     const url = new URL(request.url ?? '/', leader)
     // A target such as //host would lead elsewhere.
     if (url.host !== leader.host) return undefined
-    const who = request.headers['x-sluice-user'] ?? request.socket.remoteAddress
+    const address = request.socket.remoteAddress
+    const who = request.headers['x-sluice-user'] ?? address
+    const via = [request.headers['x-forwarded-for'], address].flat().filter((one) => one !== undefined)
     const headers = {
       ...withoutHops(request.headers),
       ...(who === undefined ? {} : { 'x-sluice-user': who }),
+      'x-forwarded-for': via.join(', '),
       ...more,
       [FORWARDED_HEADER]: this.#self,
     }

@@ -17,6 +17,8 @@ const SILENT_MS = 1000
 const REDIAL_MS = 200
 /** A line is tiny; more than this is not ours. */
 const MAX_LINE = 4096
+/** A reader that lets this many bytes wait is closed: it has not read for minutes. */
+const MAX_WAITING = 65_536
 
 /** What the leader says of itself. */
 export interface LeaderNews {
@@ -174,7 +176,10 @@ export class WatchLines {
     const line = this.#line()
     if (line === this.#told) return
     this.#told = line
-    for (const reader of this.#readers) reader.write(line)
+    for (const reader of this.#readers) {
+      if (reader.writableLength > MAX_WAITING) reader.destroy()
+      else reader.write(line)
+    }
   }
 
   close(): void {

@@ -101,17 +101,15 @@ export class Leadership {
       handle: async (request: ApiRequest) => {
         // Before anything changes: so a 503 of a store that is away means that nothing did.
         await election.confirm()
-        const answer = await endpoint.handle(request)
         try {
+          const answer = await endpoint.handle(request)
           await core.keeper.save()
           // And before anybody is told: whoever leads by now read the state after this write, or it is not acknowledged.
           await election.confirm()
-        } catch (cause) {
-          const why = cause instanceof Error ? cause.message : String(cause)
-          const message = `${why}. It happened while the change was made: whether it holds is not known yet`
-          throw new SluiceError('unavailable', message, { retryAfterMs: 2000, cause })
+          return answer
+        } catch (error) {
+          throw error instanceof SluiceError && error.code === 'unavailable' ? uncertain(error) : error
         }
-        return answer
       },
     })
     const endpoints = endpointsOf(core, options, clock)
@@ -145,4 +143,10 @@ export class Leadership {
     this.control.close()
     this.lines.close()
   }
+}
+
+/** The store went away after it was asked, while the change was made. */
+function uncertain(cause: SluiceError): SluiceError {
+  const message = `${cause.message}. It happened while the change was made: whether it holds is not known yet`
+  return new SluiceError('unavailable', message, { retryAfterMs: cause.retryAfterMs ?? 1000, cause })
 }

@@ -10,13 +10,14 @@ import { packTable } from '../../../proto/table-delta.js'
 import type { ApiRequest, Endpoint } from '../api/router.js'
 import { type Clock, type Log, SILENT_LOG } from '../clock.js'
 import { HEARTBEAT_MS, type Peer, type PeerPort } from '../control-plane.js'
-import { type Core, createCore, endpointsOf } from '../core.js'
+import { type Core, type CoreOptions, createCore, endpointsOf } from '../core.js'
 import { readSharedState, type SharedState } from './fenced-store.js'
 import type { SharedKeys } from './shared-keys.js'
 
 /** What a replica needs. */
 export interface ReplicaOptions {
   readonly id: string
+  readonly places?: CoreOptions['places']
   readonly keys: SharedKeys
   readonly clock: Clock
   readonly log: Log
@@ -81,9 +82,10 @@ export class Replica {
   /** Endpoints that read. @throws SluiceError `unavailable` before there is a state */
   endpoints(): Endpoint[] {
     const { core } = this
+    const { places, clock } = this.#options
     if (core === undefined)
       throw new SluiceError('unavailable', 'this coordinator has no state yet, and none leads', { retryAfterMs: 1000 })
-    return endpointsOf(core, {}, this.#options.clock).map((endpoint) =>
+    return endpointsOf(core, places === undefined ? {} : { places }, clock).map((endpoint) =>
       isRead(endpoint) ? endpoint : refusing(endpoint),
     )
   }

@@ -96,12 +96,18 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
   #closed = false
 
   constructor(options: SharedCoordinatorOptions, store: SharedStore) {
-    const { token, clock, log } = options
+    const { token, clock, log, places } = options
     this.#options = options
     this.#store = store
     this.#id = options.id ?? `coordinator-${this.#instance.slice(0, 8)}`
     this.#forwarding = new Forwarding(this.#id)
-    this.#replica = new Replica({ id: this.#id, keys: store.keys, clock, log })
+    this.#replica = new Replica({
+      id: this.#id,
+      keys: store.keys,
+      clock,
+      log,
+      ...(places === undefined ? {} : { places }),
+    })
     this.#waiting = this.#waitingRoom()
     this.#local = new Router(this.#localEndpoints())
     this.#http = new HttpServer({
