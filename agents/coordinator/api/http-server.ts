@@ -8,8 +8,8 @@ import { ERRORS, SluiceError } from '../../../proto/errors.js'
 import type { Log } from '../clock.js'
 import { type ApiRequest, isRaw, type Router } from './router.js'
 
-/** Largest request body. */
-const MAX_BODY = 1024 * 1024
+/** Largest request body, in bytes. */
+export const MAX_BODY = 1024 * 1024
 
 /** Takes over the answer of one path: for streams. */
 export type StreamHandler = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void

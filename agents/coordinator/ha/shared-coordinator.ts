@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { SluiceError } from '../../../proto/errors.js'
-import { HttpServer } from '../api/http-server.js'
+import { HttpServer, MAX_BODY } from '../api/http-server.js'
 import { metricsEndpoint } from '../api/metrics.js'
 import { type Endpoint, Router, raw } from '../api/router.js'
 import type { Clock, Log } from '../clock.js'
@@ -243,6 +243,9 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     if (LOCAL.has(path) || this.#leadership !== undefined || request.headers[FORWARDED_HEADER] !== undefined)
       return false
     if (!this.#forwarding.reachable) return false
+    // Said here: the leader closes a connection that sends more, and its answer may be lost with it.
+    if (Number(request.headers['content-length'] ?? 0) > MAX_BODY)
+      throw new SluiceError('frame_too_large', `a request body may have at most ${MAX_BODY} bytes`)
     if (await this.#forwarding.forward(request, response)) return true
     if (request.method === 'GET' || request.method === 'HEAD') return false
     throw new SluiceError('unavailable', 'the leader did not answer; whether it did what it was asked is not known', {

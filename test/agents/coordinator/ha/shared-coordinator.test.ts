@@ -109,6 +109,7 @@ t.test('answers of the leader come through as they are: errors, streams, and wha
   const bad = await call(b.url, 'PUT', '/v1/routes', { pools: {}, routes: [{ name: 'x', to: [{ pool: 'gone' }] }] })
   t.equal(bad.status, 400)
   t.match(bad.body, { error: { code: 'invalid_routes' } })
+  t.equal((await call(b.url, 'PUT', '/v1/routes', 'x'.repeat(3_000_000))).status, 413)
   t.equal((await call(b.url, 'DELETE', '/v1/routes')).status, 405)
   t.equal((await call(b.url, 'GET', '/v1/nothing')).status, 404)
   const plan = await call(b.url, 'POST', '/v1/routes/plan', ROUTES)
