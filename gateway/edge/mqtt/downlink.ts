@@ -45,7 +45,7 @@ export class Downlink {
   /** @param packetId 0 at QoS 0 */
   #put(bytes: Uint8Array, start: number, end: number, idAt: number, packetId: number, dup: boolean): boolean {
     if (end - start > this.#terms.maxPacket) return false
-    if (packetId === 0) this.#batch.append(bytes, start, end)
+    if (packetId === 0) this.#batch.share(bytes, start, end)
     else this.#batch.publish(bytes, start, end, idAt, packetId, dup)
     return true
   }

@@ -5,8 +5,9 @@ import type { ByteTransport } from './transport.js'
 
 /** What a connection first takes from the pool; most turns need no more. */
 const SMALL = 4096
-/** Larger buffers are not kept: they serve bursts. */
-const POOLED = 64
+/** Buffers that are kept, 2 MiB: a slice of a large fan-out at QoS 1 fills as many at once. */
+const POOLED = 512
+const NOTHING = Buffer.alloc(0)
 /** Below this a loop copies faster than a call. */
 const SHORT = 96
 
@@ -17,6 +18,8 @@ export class FlushQueue {
   readonly #turn: (fn: () => void) => void
   readonly #before: () => void
   #scheduled = false
+  /** The view that was made last: a message for many is written to one after the other. */
+  #view: Buffer = NOTHING
   readonly #run = (): void => this.flush()
 
   /**
@@ -47,7 +50,17 @@ export class FlushQueue {
     for (let i = 0; i < length; i++) (this.#dirty[i] as OutBatch).flush()
     // What was added meanwhile has its own turn.
     this.#dirty.splice(0, length)
+    this.#view = NOTHING
     if (this.#dirty.length > 0) this.wake()
+  }
+
+  /** `bytes[start, start + length)`, as one object for all who ask in a row. */
+  viewOf(bytes: Uint8Array, start: number, length: number): Buffer {
+    const last = this.#view
+    if (last.buffer === bytes.buffer && last.byteOffset === bytes.byteOffset + start && last.length === length)
+      return last
+    this.#view = Buffer.from(bytes.buffer, bytes.byteOffset + start, length)
+    return this.#view
   }
 
   take(): Buffer {
@@ -64,6 +77,9 @@ export class OutBatch {
   readonly #transport: ByteTransport
   readonly #queue: FlushQueue
   #buffer: Buffer | undefined
+  /** What {@link share} was given, while it is all there is; it begins at #start. */
+  #shared: Uint8Array | undefined
+  #start = 0
   #length = 0
   #ending = false
   #closed = false
@@ -87,6 +103,18 @@ export class OutBatch {
     return at
   }
 
+  /** The same for bytes that nobody changes any more: when nothing else comes in this turn they are written without a copy. */
+  share(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#length > 0) {
+      this.append(bytes, start, end)
+      return
+    }
+    this.#shared = bytes
+    this.#start = start
+    this.#length = end - start
+    if (!this.#ending) this.#queue.add(this)
+  }
+
   /** Appends an encoded PUBLISH, `bytes[start, end)`, with its packet identifier at `start + idAt`, and DUP. */
   publish(bytes: Uint8Array, start: number, end: number, idAt: number, packetId: number, dup: boolean): void {
     const at = this.append(bytes, start, end)
@@ -105,8 +133,14 @@ export class OutBatch {
 
   flush(): void {
     const buffer = this.#buffer
+    const shared = this.#shared
     this.#buffer = undefined
-    if (buffer !== undefined && !this.#closed) {
+    this.#shared = undefined
+    if (shared !== undefined && !this.#closed) {
+      const length = this.#length
+      this.#length = 0
+      this.#transport.write(this.#queue.viewOf(shared, this.#start, length))
+    } else if (buffer !== undefined && !this.#closed) {
       const whole = this.#length === buffer.length ? buffer : buffer.subarray(0, this.#length)
       this.#length = 0
       if (this.#transport.write(whole)) this.#queue.give(buffer)
@@ -121,7 +155,7 @@ export class OutBatch {
   end(): void {
     if (this.#ending) return
     this.#ending = true
-    if (this.#buffer === undefined) this.#queue.add(this)
+    if (this.#buffer === undefined && this.#shared === undefined) this.#queue.add(this)
   }
 
   /** The transport is gone. */
@@ -130,7 +164,19 @@ export class OutBatch {
     this.#length = 0
   }
 
+  /** Copies what was shared: more comes behind it. */
+  #own(shared: Uint8Array): void {
+    const from = this.#start
+    const length = this.#length
+    this.#shared = undefined
+    const buffer = length <= SMALL ? this.#queue.take() : Buffer.allocUnsafeSlow(length * 2)
+    for (let i = 0; i < length && length <= SHORT; i++) buffer[i] = shared[from + i] as number
+    if (length > SHORT) buffer.set(shared.subarray(from, from + length))
+    this.#buffer = buffer
+  }
+
   #reserve(need: number): number {
+    if (this.#shared !== undefined) this.#own(this.#shared)
     const at = this.#length
     let buffer = this.#buffer
     if (buffer === undefined) {
