@@ -66,8 +66,8 @@ export async function readSharedState(keys: SharedKeys): Promise<SharedState | u
 
 /** What a leader is told. */
 export interface FencedStoreEvents {
-  /** The store has a new state. */
-  written(): void
+  /** The store has a new state: this one. */
+  written(state: SharedState): void
   /** Somebody else leads. */
   lost(): void
 }
@@ -149,7 +149,10 @@ export class FencedStore implements StateStore {
   async #write(): Promise<void> {
     if (this.#retired) throw anotherLeads()
     const { epoch, instance } = this.#leader
-    const body = await compress(packState(this.#snapshot()))
+    const now = this.#snapshot()
+    // People's decisions change in place; the rest is replaced as a whole.
+    const state = { ...now, intents: structuredClone(now.intents) }
+    const body = await compress(packState(state))
     const number = ++this.#number
     const size = this.#keys.maxBytes
     const parts = body.length <= size ? 0 : Math.ceil(body.length / size)
@@ -158,7 +161,7 @@ export class FencedStore implements StateStore {
     }
     const inHead = parts === 0 ? body : new Uint8Array(0)
     await this.#replace({ epoch, instance, body: inHead, parts, partsEpoch: epoch, partsNumber: number })
-    this.#events.written()
+    this.#events.written({ state, epoch, revision: this.#revision })
     const before = this.#live
     this.#live = parts === 0 ? { partsEpoch: 0, partsNumber: 0 } : { partsEpoch: epoch, partsNumber: number }
     if (before.partsEpoch === 0) return

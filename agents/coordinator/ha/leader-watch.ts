@@ -155,6 +155,7 @@ export class WatchLines {
   readonly #clock: Clock
   readonly #readers = new Set<ServerResponse>()
   #told = ''
+  #closed = false
   #cancelTimer: (() => void) | undefined
 
   constructor(news: () => LeaderNews, clock: Clock) {
@@ -168,7 +169,8 @@ export class WatchLines {
     this.#readers.add(response)
     response.on('close', () => this.#readers.delete(response))
     response.write(this.#line())
-    if (this.#cancelTimer === undefined) this.#beat()
+    if (this.#closed) response.destroy()
+    else if (this.#cancelTimer === undefined) this.#beat()
   }
 
   /** Says at once what is new. */
@@ -183,6 +185,7 @@ export class WatchLines {
   }
 
   close(): void {
+    this.#closed = true
     this.#cancelTimer?.()
     for (const reader of this.#readers) reader.destroy()
   }

@@ -8,7 +8,7 @@ import { ControlServer } from '../control-server.js'
 import { type Core, type CoreOptions, createCore, endpointsOf } from '../core.js'
 import type { RouteSpec } from '../table-builder.js'
 import type { Election } from './election.js'
-import { FencedStore } from './fenced-store.js'
+import { FencedStore, type SharedState } from './fenced-store.js'
 import { WatchLines } from './leader-watch.js'
 import type { Leader } from './lease.js'
 import { isRead } from './replica.js'
@@ -33,6 +33,8 @@ export interface LeadershipOptions {
   readonly election: Pick<Election, 'confirm' | 'guard' | 'lost'>
   /** Routes to begin with, when there is no state. */
   readonly file: RouteSpec | undefined
+  /** Told of each state that is in the store. */
+  readonly written: (state: SharedState) => void
   readonly clock: Clock
   readonly log: Log
 }
@@ -54,7 +56,10 @@ export class Leadership {
     const { keys, leader, election, file, core: coreOptions, clock, log } = options
     let leadership: Leadership | undefined
     const store = new FencedStore(keys, leader, {
-      written: () => leadership?.lines.tell(),
+      written: (written) => {
+        options.written(written)
+        leadership?.lines.tell()
+      },
       lost: () => election.lost('another coordinator wrote the state'),
     })
     const state = await store.seal()

@@ -64,8 +64,12 @@ export class Replica {
 
   /** @throws SluiceError `unavailable` */
   async read(): Promise<void> {
-    const found = await readSharedState(this.#options.keys)
-    this.#known = found
+    this.know(await readSharedState(this.#options.keys))
+  }
+
+  /** This is the state now. */
+  know(state: SharedState | undefined): void {
+    this.#known = state
     this.#core = undefined
   }
 

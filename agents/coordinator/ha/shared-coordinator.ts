@@ -166,7 +166,9 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
   async close(): Promise<void> {
     this.#closed = true
     this.#election?.close()
-    await this.#leadership?.close()
+    const leadership = this.#leadership
+    this.#leadership = undefined
+    await leadership?.close()
     this.#waiting.close()
     this.#forwarding.close()
     await this.#http.close()
@@ -183,6 +185,8 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
       leader,
       election,
       file,
+      // When it does not lead any more, it answers what it wrote, not what it knew before it led.
+      written: (state) => this.#replica.know(state),
       clock,
       log,
     }).catch(async (error: unknown) => {

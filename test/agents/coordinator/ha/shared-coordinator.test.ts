@@ -175,7 +175,10 @@ t.test(
     await until(async () => ((await roleOf(b)) === 'leader' ? true : undefined), 'the one with a store to lead')
     t.equal((await call(b.url, 'PUT', '/v1/routes', other)).status, 200)
     a.view.away = false
-    await until(async () => ((await roleOf(a)) === 'follower' ? true : undefined), 'the other one to follow')
+    await until(async () => {
+      const { role, leaderSeems } = (await call(a.url, 'GET', '/v1/coordinators')).body
+      return role === 'follower' && leaderSeems === 'alive' ? true : undefined
+    }, 'the other one to follow')
     t.match((await call(a.url, 'GET', '/v1/routes')).body.routes, other.routes)
   },
 )
