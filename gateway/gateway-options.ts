@@ -4,6 +4,7 @@ import type { BridgeOptions } from './bridge/bridge-options.js'
 import type { DialLine } from './control/line.js'
 import type { AccessRules } from './edge/mqtt/access.js'
 import type { MqttOptions } from './edge/mqtt/options.js'
+import type { ServerTls } from './edge/server/server.js'
 import type { WebSocketEdgeOptions } from './edge/websocket/edge.js'
 import type { GatewayView } from './http-api.js'
 import type { Clock } from './ports.js'
@@ -50,6 +51,8 @@ export interface GatewayOptions {
   readonly nats?: string
   /** Shared secret of the fleet: control, links, peers. */
   readonly token?: string
+  /** Certificate and key of all its listeners; without them nothing is encrypted. */
+  readonly tls?: ServerTls
   /** Which HTTP server to take. */
   readonly prefer?: 'auto' | 'uws' | 'node'
   /** Sessions it is meant to hold; 0 or absent: no stated limit. */

@@ -39,13 +39,13 @@ export async function runGateway(options: RunGatewayOptions): Promise<Gateway> {
  */
 export async function runGatewayThreads(options: RunThreadsOptions): Promise<RunningGateway> {
   const { peerPorts, ...rest } = withServer(options)
-  const { id, host, advertise = host, coordinator, token, logLevel = 'warn' } = rest
+  const { id, host, advertise = host, coordinator, token, logLevel = 'warn', tls } = rest
   const threads = peerPorts.length
   const log = createLog(logLevel, { gateway: id })
   const clock = createSystemClock()
   const name = advertise.includes(':') ? `[${advertise}]` : advertise
   // With NATS nobody dials.
-  const peers = peerPorts.map((port) => `http://${name}:${port}`)
+  const peers = peerPorts.map((port) => `http${tls === undefined ? '' : 's'}://${name}:${port}`)
   let feed: Feed | undefined
   const relay = new ControlRelay({
     id,

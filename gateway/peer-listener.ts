@@ -7,11 +7,16 @@ import type { createPeerEndpoint } from './peer-endpoint.js'
 
 /** @throws SluiceError `conflict` naming the port that is taken */
 export async function listenForPeers(
-  { host, prefer, log, clock }: GatewayOptions,
+  { host, prefer, log, clock, tls }: GatewayOptions,
   port: number,
   endpoint: ReturnType<typeof createPeerEndpoint>,
 ): Promise<HttpServer> {
-  const server = await createHttpServer({ log, clock, ...(prefer === undefined ? {} : { prefer }) })
+  const server = await createHttpServer({
+    log,
+    clock,
+    ...(prefer === undefined ? {} : { prefer }),
+    ...(tls === undefined ? {} : { tls }),
+  })
   server.websocket('/v1/peer', endpoint)
   server.route('GET', '/healthz', () => json(200, { status: 'ok' }))
   await server.listen(host, port)

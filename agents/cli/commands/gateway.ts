@@ -5,6 +5,7 @@ import { Command, Option } from 'commander'
 import type { RunGatewayOptions } from '../../../gateway/main.js'
 import { MAX_THREADS } from '../../../proto/table.js'
 import { createAdminClient } from '../admin-client.js'
+import { CliError, ExitCode } from '../cli-error.js'
 import { type SettingKind, withConfigFlag } from '../config-file.js'
 import {
   coordinatorFlag,
@@ -37,6 +38,8 @@ interface GatewayFlags {
   readonly geoDatabase?: string
   readonly trustedProxy?: readonly string[]
   readonly threads: number
+  readonly tlsCert?: string
+  readonly tlsKey?: string
   readonly peerPort: number
   readonly logLevel: string
   readonly json: boolean
@@ -132,6 +135,8 @@ export function gatewayCommand(): Command {
     )
     .option('--threads <n>', 'cores to run on: threads that share the ports', integer(1, MAX_THREADS), 1)
     .option('--peer-port <port>', 'first of one port per thread, for other threads and gateways', port, 0)
+    .option('--tls-cert <file>', 'certificate of all its listeners with its chain, PEM; wants --tls-key')
+    .option('--tls-key <file>', 'its private key, PEM')
     .addOption(tokenFlag('secret of the fleet'))
     .addOption(logFlag())
     .option('--json', 'print one line of JSON when it is ready', false)
@@ -159,13 +164,15 @@ async function start(flags: GatewayFlags) {
     insecure: _insecure,
     threads: _threads,
     peerPort: _peerPort,
+    tlsCert,
+    tlsKey,
     http: prefer,
     settings,
     id = `gateway-${randomUUID().slice(0, 8)}`,
     ...rest
   } = flags
   const free = (port: number) => (port === 0 ? chooseFreePort(host, Math.random) : port)
-  const options = { ...rest, ...settings, port: await free(flags.port), id, prefer }
+  const options = { ...rest, ...settings, port: await free(flags.port), id, prefer, ...tlsFiles(tlsCert, tlsKey) }
   const gateway =
     threads === 1
       ? await runGateway(options)
@@ -180,6 +187,13 @@ async function start(flags: GatewayFlags) {
     close: () => gateway.close(),
     drain: () => drain(gateway, flags),
   }
+}
+
+/** @throws CliError when only one of the two was given */
+function tlsFiles(cert: string | undefined, key: string | undefined): { tls?: { cert: string; key: string } } {
+  if (cert !== undefined && key !== undefined) return { tls: { cert, key } }
+  if (cert === undefined && key === undefined) return {}
+  throw new CliError('--tls-cert and --tls-key go together', { exitCode: ExitCode.USAGE })
 }
 
 /** Ports for other gateways, by thread; 0 for any. A gateway with one thread needs none of its own. */
