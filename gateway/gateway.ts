@@ -33,7 +33,6 @@ import { openPlaces, type Places } from './geo/places.js'
 import { addGatewayApi, type GatewayView } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
-import { listenMqttTls, type TlsListener } from './mqtt-tls.js'
 import { listenForPeers } from './peer-listener.js'
 import { planSessions } from './plan-view.js'
 import type { Clock, Protocol } from './ports.js'
@@ -73,7 +72,6 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #server: HttpServer
   readonly #webSocket: WebSocketEdge
   readonly #mqtt: MqttEdge
-  #mqttTls: TlsListener | undefined
   /** Where others dial this thread, when it is one of several. */
   #peerServer: HttpServer | undefined
   readonly #file: TableFile | undefined
@@ -162,13 +160,12 @@ export class Gateway implements FeedEvents, LinkEvents {
    * @throws SluiceError `conflict` naming the port that is taken
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const { prefer, log, clock, thread, tls } = options
+    const { prefer, log, clock, thread } = options
     const server = await createHttpServer({
       log,
       clock,
       shared: thread !== undefined,
       ...(prefer === undefined ? {} : { prefer }),
-      ...(tls === undefined ? {} : { tls }),
     })
     const store = options.data === undefined ? undefined : await openGatewayStore(options.data, options.id, clock)
     const gateway = new Gateway(options, server, store)
@@ -202,9 +199,7 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#departure?.()
     this.#feed?.close()
     this.#sessions.close()
-    const ended = this.#mqttTls?.close()
     await this.#mqtt.close()
-    await ended
     await this.#bridges.close()
     await this.#fanout.close()
     await new Promise<void>((resolve) => setImmediate(resolve))
@@ -362,19 +357,17 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   async #listen(): Promise<void> {
-    const { host, port, mqttPort, advertise = host, thread, tls } = this.#options
+    const { host, port, mqttPort, advertise = host, thread } = this.#options
     const { endpoint } = this.#bus
     if (thread !== undefined && endpoint !== undefined)
       this.#peerServer = await listenForPeers(this.#options, thread.peerPort, endpoint)
     const httpPort = await this.#server.listen(host, port)
-    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.#mqtt, host, mqttPort, tls)
-    const mqtt = this.#mqttTls?.port ?? (await this.#mqtt.listen(host, mqttPort))
-    const s = tls === undefined ? '' : 's'
+    const mqtt = await this.#mqtt.listen(host, mqttPort)
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
     this.#urls = {
-      http: `http${s}://${name}:${httpPort}`,
-      ws: `ws${s}://${name}:${httpPort}/v1/connect`,
-      mqtt: `mqtt${s}://${name}:${mqtt}`,
+      http: `http://${name}:${httpPort}`,
+      ws: `ws://${name}:${httpPort}/v1/connect`,
+      mqtt: `mqtt://${name}:${mqtt}`,
     }
   }
 

@@ -59,6 +59,8 @@ export interface WebSocketEdgeParts {
   readonly claim?: (request: ConnectRequest) => Promise<void> | undefined
   /** Tells the fan-out that a subscriber's socket is gone while its session stays. */
   readonly disconnected?: (subscriber: Subscriber) => void
+  /** Tells it that a session with subscriptions has a socket again. */
+  readonly connected?: (subscriber: Subscriber) => void
   /** Called before acknowledgements are written: what they promise must be safe when it returns. */
   readonly beforeAcks?: () => void
   /** Runs a function when this turn of the event loop has seen its input; setImmediate when absent. */
@@ -222,6 +224,8 @@ class DeviceEndpoint implements WebSocketEdge {
       this.#failed(connection, error)
       return
     }
+    const { subscriptions } = connection
+    if (subscriptions?.outlet === connection) this.#parts.connected?.(subscriptions)
     for (const { bytes, isBinary } of waiting ?? []) this.message({ data: connection }, bytes, isBinary)
   }
 

@@ -422,7 +422,11 @@ function topics(t: Test, kind: Kind): void {
 
   t.test("the server's own publish reaches a subscriber's socket until it leaves", async (t) => {
     const gone: unknown[] = []
-    const { url, fanout, server, host } = await start(t, kind, { disconnected: (subscriber) => gone.push(subscriber) })
+    const back: unknown[] = []
+    const { url, fanout, server, host } = await start(t, kind, {
+      disconnected: (subscriber) => gone.push(subscriber),
+      connected: (subscriber) => back.push(subscriber),
+    })
     const rooms = createEdgeRooms(server)
     const { client } = await DeviceClient.connect(`${url}?device=s`)
     client.send({ type: FrameType.SUBSCRIBE, topic: 'a' })
@@ -442,6 +446,12 @@ function topics(t: Test, kind: Kind): void {
     await until(() => gone.length === 1, 'the fan-out hears that the socket is gone')
     t.equal(gone[0], subscriber)
     t.equal(rooms.subscribe(subscriber, 'r1'), false)
+    t.same(back, [], 'a new session has no subscriptions to bring back')
+    const { client: again } = await DeviceClient.connect(`${url}?device=s&resume=s1&ack=0`)
+    await until(() => back.length === 1, 'the fan-out hears that there is a socket again')
+    t.equal(back[0], subscriber)
+    t.equal(rooms.subscribe(subscriber, 'r1'), true)
+    again.ws.terminate()
   })
 }
 
