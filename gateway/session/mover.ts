@@ -15,7 +15,7 @@ export interface MoverOptions {
   readonly inFlight: number
 }
 
-export const DEFAULT_MOVER_OPTIONS: MoverOptions = { perSecond: 2000, inFlight: 64 }
+export const DEFAULT_MOVER_OPTIONS: MoverOptions = { perSecond: 2000, inFlight: 16 }
 
 /** What one table's moves came to in one pool. */
 export interface MoveProgress {
@@ -138,9 +138,9 @@ export class Mover {
     this.#filledAt = now
   }
 
-  /** Fifty milliseconds' worth, at least one. */
+  /** Ten milliseconds' worth, at least one: moves that begin together wait for each other. */
   #burst(): number {
-    return Math.max(1, this.#options.perSecond / 20)
+    return Math.max(1, this.#options.perSecond / 100)
   }
 
   #wakeSoon(ms: number): void {
