@@ -33,6 +33,7 @@ import { openPlaces, type Places } from './geo/places.js'
 import { addGatewayApi, type GatewayView } from './http-api.js'
 import { type LinkEvents, LinkSet } from './link/link-set.js'
 import { createMetrics } from './metrics.js'
+import { listenMqttTls, type TlsListener } from './mqtt-tls.js'
 import { listenForPeers } from './peer-listener.js'
 import { planSessions } from './plan-view.js'
 import type { Clock, Protocol } from './ports.js'
@@ -72,6 +73,7 @@ export class Gateway implements FeedEvents, LinkEvents {
   readonly #server: HttpServer
   readonly #webSocket: WebSocketEdge
   readonly #mqtt: MqttEdge
+  #mqttTls: TlsListener | undefined
   /** Where others dial this thread, when it is one of several. */
   #peerServer: HttpServer | undefined
   readonly #file: TableFile | undefined
@@ -160,12 +162,13 @@ export class Gateway implements FeedEvents, LinkEvents {
    * @throws SluiceError `conflict` naming the port that is taken
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const { prefer, log, clock, thread } = options
+    const { prefer, log, clock, thread, tls } = options
     const server = await createHttpServer({
       log,
       clock,
       shared: thread !== undefined,
       ...(prefer === undefined ? {} : { prefer }),
+      ...(tls === undefined ? {} : { tls }),
     })
     const store = options.data === undefined ? undefined : await openGatewayStore(options.data, options.id, clock)
     const gateway = new Gateway(options, server, store)
@@ -199,7 +202,9 @@ export class Gateway implements FeedEvents, LinkEvents {
     this.#departure?.()
     this.#feed?.close()
     this.#sessions.close()
+    const ended = this.#mqttTls?.close()
     await this.#mqtt.close()
+    await ended
     await this.#bridges.close()
     await this.#fanout.close()
     await new Promise<void>((resolve) => setImmediate(resolve))
@@ -357,17 +362,19 @@ export class Gateway implements FeedEvents, LinkEvents {
   }
 
   async #listen(): Promise<void> {
-    const { host, port, mqttPort, advertise = host, thread } = this.#options
+    const { host, port, mqttPort, advertise = host, thread, tls } = this.#options
     const { endpoint } = this.#bus
     if (thread !== undefined && endpoint !== undefined)
       this.#peerServer = await listenForPeers(this.#options, thread.peerPort, endpoint)
     const httpPort = await this.#server.listen(host, port)
-    const mqtt = await this.#mqtt.listen(host, mqttPort)
+    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.#mqtt, host, mqttPort, tls)
+    const mqtt = this.#mqttTls?.port ?? (await this.#mqtt.listen(host, mqttPort))
+    const s = tls === undefined ? '' : 's'
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
     this.#urls = {
-      http: `http://${name}:${httpPort}`,
-      ws: `ws://${name}:${httpPort}/v1/connect`,
-      mqtt: `mqtt://${name}:${mqtt}`,
+      http: `http${s}://${name}:${httpPort}`,
+      ws: `ws${s}://${name}:${httpPort}/v1/connect`,
+      mqtt: `mqtt${s}://${name}:${mqtt}`,
     }
   }
 
