@@ -14,6 +14,7 @@ import {
 } from 'yaml'
 import { SluiceError } from '../../proto/errors.js'
 import type { AffinityKey, Route, RouteMatch } from '../../proto/table.js'
+import { findOddities } from './routes-oddities.js'
 import { type Finding, findingsOf, type Path, ROOT, sayPath } from './routes-problem.js'
 import { type RoutesInput, routesSchema } from './routes-schema.js'
 import { checkSemantics } from './routes-semantics.js'
@@ -90,6 +91,8 @@ function readDocument(text: string): RoutesFile {
     ),
   )
   if (document.errors.length > 0) return { spec: undefined, errors: syntax.slice(0, MAX_PROBLEMS), warnings: [] }
+  const odd = findOddities(document).map(({ path, message, offset }) => place(message, offset, path, lines))
+  if (odd.length > 0) return { spec: undefined, errors: [...syntax, ...odd].slice(0, MAX_PROBLEMS), warnings: [] }
   const file: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
   if (file === null || file === undefined) return refused({ message: 'is empty; it needs pools and routes' })
   return readContent(file, document, lines, syntax)

@@ -10,6 +10,8 @@ import { type ApiRequest, isRaw, type Router } from './router.js'
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024
+/** A larger body is read to its end up to this, and thrown away: a client that is still sending could not read the answer. */
+const MAX_DRAINED = 16 * MAX_BODY
 
 /** Takes over the answer of one path: for streams. */
 export type StreamHandler = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => void
@@ -161,15 +163,20 @@ function apiRequest(request: IncomingMessage, params: Record<string, string>, qu
 
 async function readBody(request: IncomingMessage): Promise<string> {
   const tooLarge = new SluiceError('frame_too_large', `a request body may have at most ${MAX_BODY} bytes`)
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY) throw tooLarge
+  if (Number(request.headers['content-length'] ?? 0) > MAX_DRAINED) throw tooLarge
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > MAX_BODY) throw tooLarge
-    chunks.push(chunk)
+    if (size > MAX_DRAINED) throw tooLarge
+    if (size <= MAX_BODY) chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  if (size > MAX_BODY) throw tooLarge
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+  } catch (cause) {
+    throw new SluiceError('bad_request', 'the body is not UTF-8 text', { path: 'body', cause })
+  }
 }
 
 function send(request: IncomingMessage, response: ServerResponse, status: number, type: string, body: string): void {

@@ -83,7 +83,11 @@ export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOpt
 
 /** Bodies: the file's text as YAML or plain text, its text as a JSON string, or its content as JSON. */
 async function readRoutes(request: ApiRequest): Promise<RoutesFile> {
-  const text = await request.text()
+  const text = await request.text().catch((error: unknown) => {
+    if (!(error instanceof SluiceError)) throw error
+    // Too long, or no text: then that is what is wrong with the file.
+    throw new SluiceError('invalid_routes', `the file cannot be read: ${error.message}`, { path: ROOT, cause: error })
+  })
   if (request.contentType !== 'application/json') return readRoutesFile(text)
   let body: unknown
   try {
