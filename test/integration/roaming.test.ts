@@ -16,6 +16,9 @@ const SECONDS = process.env.SLUICE_MINUTES === undefined ? 6 : Number(process.en
 const KILL_EVERY_MS = 3000
 const SEND_EVERY_MS = 100
 
+// The whole file's limit, which is half a minute otherwise.
+t.setTimeout((SECONDS + 100) * 1000)
+
 /** One device: sends 1, 2, 3 ... acknowledged, and judges what comes back. */
 class Roamer {
   readonly #device: Device
