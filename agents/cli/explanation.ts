@@ -1,9 +1,22 @@
 /** How the answer of `explain` looks in a terminal. */
 
 /** The answer in words first, then the facts behind it. */
-export function renderExplanation({ words, ...facts }: Record<string, unknown>): string {
-  const sentences = Array.isArray(words) ? words.map(String) : []
+export function renderExplanation({ words, ...facts }: Record<string, unknown>, width = 80): string {
+  const sentences = Array.isArray(words) ? words.flatMap((sentence) => wrap(String(sentence), width)) : []
   return [...sentences, ...(sentences.length > 0 ? [''] : []), ...renderFacts(facts)].join('\n')
+}
+
+/** Breaks between words; what follows on the next line is indented. */
+function wrap(sentence: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of sentence.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = `  ${word}`
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
 }
 
 /** Nested data as indented `name  value` lines. */

@@ -31,6 +31,9 @@ export function renderAddresses(addresses: FleetAddresses, options: FleetOptions
     ...addresses.workers.map((worker) => row(worker.id, `${worker.link}   pool ${worker.pool}, ${options.handler}`)),
     ...(options.devices > 0 ? [row('devices', `${options.devices} simulated, half WebSocket, half MQTT`)] : []),
     '',
+    ...(addresses.coordinator === 'http://127.0.0.1:7000'
+      ? []
+      : [`In another terminal, first:  export SLUICE_COORDINATOR=${addresses.coordinator}`]),
     'Try in another terminal:  npx sluice status    npx sluice top',
     `                          npx sluice scale ${addresses.workers[0]?.pool ?? 'default'} ${addresses.workers.length + 1}`,
     'Ctrl-C stops all of it.',

@@ -10,7 +10,7 @@ import { Router } from './api/router.js'
 import { type Clock, createSystemClock, type Log, SILENT_LOG } from './clock.js'
 import { CONTROL_PATH, ControlServer } from './control-server.js'
 import { type Coordinator, type CoreOptions, createCore, endpointsOf } from './core.js'
-import { lockDirectory } from './data-lock.js'
+import { lockDirectory, type ProcessTable } from './data-lock.js'
 import { checkDiscovery } from './discovery/mod.js'
 import { parseRoutes } from './routes-file.js'
 import { fleetStatus } from './status.js'
@@ -39,6 +39,8 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly geoDatabase?: string
   /** Addresses and CIDR blocks of proxies whose `X-Forwarded-For` is believed. */
   readonly trustedProxy?: readonly string[]
+  /** Keeps a second coordinator out of `data`; nothing does unless given. */
+  readonly processes?: ProcessTable
   readonly clock?: Clock
   readonly log?: Log
 }
@@ -58,13 +60,17 @@ export async function createCoordinator(given: CoordinatorOptions): Promise<Coor
     const { startSharedCoordinator } = await import('./ha/shared-coordinator.js')
     return startSharedCoordinator({ ...options, host, clock, log, servers: options.nats, file })
   }
-  const lock = options.data === undefined ? undefined : await lockDirectory(options.data)
+  const lock = await lockOf(options)
   try {
     return await startAlone({ ...options, host, clock, log }, file, async () => lock?.release())
   } catch (error) {
     await lock?.release()
     throw error
   }
+}
+
+function lockOf({ data, processes }: CoordinatorOptions) {
+  return data === undefined || processes === undefined ? undefined : lockDirectory(data, processes)
 }
 
 /** A coordinator that shares its state with no other one. @param closed is called when nothing writes any more */

@@ -26,6 +26,14 @@ interface Owner {
   readonly key: string
 }
 
+/** What the lock has to know of processes. */
+export interface ProcessTable {
+  /** Of this process. */
+  readonly pid: number
+  /** True when a process has this id, whosever it is. */
+  alive(pid: number): boolean
+}
+
 /** A held lock. */
 export interface DataLock {
   /** Gives the directory free. */
@@ -36,14 +44,14 @@ export interface DataLock {
  * Takes the directory for this process, and makes it when it is not there.
  * @throws SluiceError `conflict` naming the process that has it
  */
-export async function lockDirectory(directory: string): Promise<DataLock> {
+export async function lockDirectory(directory: string, processes: ProcessTable): Promise<DataLock> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const path = join(directory, LOCK_FILE)
-  const mine: Owner = { pid: process.pid, began: await beganAt(process.pid), host: hostname(), key: randomUUID() }
+  const mine: Owner = { pid: processes.pid, began: await beganAt(processes.pid), host: hostname(), key: randomUUID() }
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await create(path, mine)) return { release: () => release(path, mine) }
     const owner = await read(path)
-    if (owner !== undefined && (await lives(owner))) throw taken(directory, owner)
+    if (owner !== undefined && (await lives(owner, processes))) throw taken(directory, owner)
     await remove(path, owner, mine)
   }
   throw new SluiceError('conflict', `data directory ${directory} is being taken by other coordinators`, {
@@ -88,16 +96,12 @@ async function read(path: string): Promise<Owner | undefined> {
   }
 }
 
-async function lives({ pid, began, host }: Owner): Promise<boolean> {
+async function lives({ pid, began, host }: Owner, processes: ProcessTable): Promise<boolean> {
   // Another container's processes cannot be seen from here; the lock of one that was replaced must not stand for ever.
   if (host !== hostname()) return false
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
-  }
+  if (!processes.alive(pid)) return false
   const now = await beganAt(pid)
-  return began === '' || now === '' ? pid !== process.pid || began === now : now === began
+  return began === '' || now === '' ? pid !== processes.pid : now === began
 }
 
 /** When a process began, in the kernel's ticks since boot; empty where /proc is not, and for one that is dead. */

@@ -84,10 +84,20 @@ async function start(flags: CoordinatorFlags) {
   const coordinator = await createCoordinator({
     ...rest,
     ...(discover === undefined ? {} : { discovery: discoveryOf(discover, flags) }),
+    processes: { pid: process.pid, alive },
     log: pino({ level, base: {} }, pino.destination({ dest: 2, sync: true })),
     ...(isSupervised() ? { scale: (pool: string, workers: number) => askSupervisor('scale', { pool, workers }) } : {}),
   })
   return { ready: { url: coordinator.url }, close: () => coordinator.close() }
+}
+
+/** True for processes of other users too, which must not be signalled. */
+function alive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
 }
 
 function discoveryOf(sources: readonly string[], flags: CoordinatorFlags): DiscoverySettings {

@@ -4,7 +4,7 @@ import { Command, Option } from 'commander'
 import { type AdminOptions, createAdminClient } from '../admin-client.js'
 import { renderExplanation } from '../explanation.js'
 import { withAdminFlags } from '../flags.js'
-import { print } from '../print.js'
+import { outputWidth, print } from '../print.js'
 
 interface ExplainFlags extends AdminOptions {
   readonly json: boolean
@@ -26,6 +26,6 @@ export function explainCommand(): Command {
       if (flags[name] !== undefined) query.set(name, flags[name])
     const path = `/v1/explain/${encodeURIComponent(device)}${query.size > 0 ? `?${query}` : ''}`
     const answer = (await createAdminClient(flags).get(path)) as Record<string, unknown>
-    print(flags.json, answer, renderExplanation)
+    print(flags.json, answer, (value) => renderExplanation(value, outputWidth()))
   })
 }

@@ -31,9 +31,8 @@ interface MovesAnswer {
 }
 
 const COLUMNS: readonly Column<Move>[] = [
-  { title: 'MOVE', value: (row) => row.id, flexible: true },
+  { title: 'MOVE', value: (row) => row.id },
   { title: 'POOL', value: (row) => row.pool, flexible: true },
-  { title: 'CAUSE', value: (row) => row.cause, flexible: true },
   { title: 'DONE', value: (row) => `${row.done}/${row.planned}`, align: 'right' },
   { title: 'FAILED', value: (row) => row.failed, align: 'right' },
   {
@@ -42,6 +41,7 @@ const COLUMNS: readonly Column<Move>[] = [
     align: 'right',
   },
   { title: 'PAUSE', value: (row) => medianPause(row.receipts ?? []), align: 'right' },
+  { title: 'CAUSE', value: (row) => row.cause, flexible: true },
 ]
 
 export function movesCommand(): Command {

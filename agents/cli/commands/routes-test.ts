@@ -5,7 +5,7 @@ import { SLOTS } from '../../../proto/hash.js'
 import { type Pool, type RoutingTable, UNOWNED } from '../../../proto/table.js'
 import { CliError, ExitCode } from '../cli-error.js'
 import { renderExplanation } from '../explanation.js'
-import { print } from '../print.js'
+import { outputWidth, print } from '../print.js'
 import { readRoutesText } from '../routes-source.js'
 
 interface TestFlags {
@@ -55,7 +55,9 @@ async function test(file: string, flags: TestFlags): Promise<void> {
   const { device, protocol, region, gateway } = flags
   const attributes = { device, protocol, region, gateway, headers: flags.header }
   const explanation = explainRoute(tableOf(spec), attributes, flags.type, flags.topic)
-  print(flags.json, explanation as unknown as Record<string, unknown>, renderExplanation)
+  print(flags.json, explanation as unknown as Record<string, unknown>, (value) =>
+    renderExplanation(value, outputWidth()),
+  )
 }
 
 interface Spec {
