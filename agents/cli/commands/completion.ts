@@ -30,7 +30,7 @@ _sluice() {
     path="\${path:+$path }$word"
   done
   case "$previous" in
-    --routes|--config|--handler|plan|apply|worker) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --routes|--config|--handler|plan|apply|test|worker) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --data) COMPREPLY=($(compgen -d -- "$current")); return ;;
   esac
   while :; do
