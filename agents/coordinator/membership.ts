@@ -202,7 +202,9 @@ export class Membership {
       if (facts.left) return ['gone', 'it left']
       if (answers) return ['suspect', 'its control connection closed, but its links answer']
       if (links.length > 0) return ['gone', 'its control connection closed and its links broke']
-      if (now - facts.closedAt >= facts.graceMs) return ['gone', 'its control connection closed']
+      // One that was silent before it closed gets no second wait; one from disk was never heard, and has a wait of its own.
+      const silent = silence >= silentMs && facts.graceMs !== this.#times.restoredMs
+      if (silent || now - facts.closedAt >= facts.graceMs) return ['gone', 'its control connection closed']
       return ['suspect', 'its control connection closed']
     }
     if (silence >= silentMs && !answers) return ['gone', `no heartbeat for ${silentMs} ms, and no link answers`]

@@ -3,6 +3,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { get } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -10,7 +11,7 @@ import mqtt from 'mqtt'
 import t, { type Test } from 'tap'
 import WebSocket from 'ws'
 import { encodeFrame, FrameType, FrameView } from '../../proto/frame.js'
-import { type Product, SLUICE, startProduct } from './product.js'
+import { eventually, type Product, SLUICE, startProduct } from './product.js'
 
 const skip = spawnSync('openssl', ['version']).status === 0 ? false : 'no openssl'
 
@@ -41,7 +42,21 @@ async function startGateway(t: Test, product: Product, cert: string, ...args: st
     await once(child, 'exit')
   })
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-  return JSON.parse(line) as Ready
+  const ready = JSON.parse(line) as Ready
+  // It serves already; what is published on one thread reaches the other once the two are connected.
+  await eventually('a gateway that is ready', 10_000, async () =>
+    (await statusOf(`${ready.http}/readyz`, readFileSync(cert))) === 200 ? true : undefined,
+  )
+  return ready
+}
+
+function statusOf(url: string, ca: Buffer): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    get(url, { ca, agent: false }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode)
+    }).once('error', reject)
+  })
 }
 
 /** The first frame of this type. */

@@ -170,7 +170,7 @@ function httpContract(t: Test, make: Make): void {
     const known = await fetch(`${http}/known`)
     t.equal(known.status, 503)
     t.equal(known.headers.get('retry-after'), '2')
-    t.same(await known.json(), { error: { code: 'overloaded', message: 'come back later' } })
+    t.same(await known.json(), { error: { code: 'overloaded', message: 'come back later', retryAfterMs: 1500 } })
     const defect = await fetch(`${http}/defect`)
     t.equal(defect.status, 500)
     t.notMatch(await defect.text(), /secret/)
