@@ -3,7 +3,7 @@
  *
  *     8 bytes   "SLUICETB"
  *     32 bytes  SHA-256 of what follows
- *     8 bytes   f64 LE, wall clock when it was accepted, milliseconds since 1970
+ *     8 bytes   f64 LE, wall clock when a coordinator last stood behind it, milliseconds since 1970
  *     ...       `packTable`
  */
 
@@ -42,7 +42,7 @@ export function decodeTableFile(bytes: Buffer): { table: RoutingTable; savedAt: 
 /** Keeps one table file up to date. Writes are atomic and never overlap; only the newest of several waiting tables is written. */
 export class TableFile {
   readonly #path: string
-  #next: RoutingTable | undefined
+  #next: { readonly table: RoutingTable; readonly wall: number } | undefined
   #writing: Promise<void> | undefined
 
   constructor(path: string) {
@@ -72,18 +72,18 @@ export class TableFile {
 
   /** Saves in the background; resolves when this table or a newer one is on disk. */
   save(table: RoutingTable, wall: number): Promise<void> {
-    this.#next = table
-    this.#writing ??= this.#writeAll(wall).finally(() => {
+    this.#next = { table, wall }
+    this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined
     })
     return this.#writing
   }
 
-  async #writeAll(wall: number): Promise<void> {
+  async #writeAll(): Promise<void> {
     await mkdir(dirname(this.#path), { recursive: true })
-    for (let table = this.#next; table !== undefined; table = this.#next) {
+    for (let next = this.#next; next !== undefined; next = this.#next) {
       this.#next = undefined
-      await this.#writeOne(encodeTableFile(table, wall))
+      await this.#writeOne(encodeTableFile(next.table, next.wall))
     }
   }
 
