@@ -1,0 +1,149 @@
+/**
+ * The side of a gateway that faces the coordinator: the table in force and its copy on disk, the feed that brings new
+ * ones, and what the gateway tells about itself.
+ */
+
+import { join } from 'node:path'
+import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, ToCoordinator } from '../proto/control.js'
+import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
+import { unpackTable } from '../proto/table-delta.js'
+import { Feed, type FeedEvents } from './control/feed.js'
+import { TableFile } from './control/table-file.js'
+import type { Counters } from './counters.js'
+import type { GatewayUrls } from './device-side.js'
+import type { Drain } from './drain.js'
+import type { GatewayOptions } from './gateway-options.js'
+import type { PeerSide } from './peer-side.js'
+import { compileRoutes } from './route/router.js'
+import { countBindings } from './session/occupancy.js'
+import type { WorkerSide } from './worker-side.js'
+
+export interface CoordinatorSideParts {
+  readonly counters: Counters
+  readonly workers: WorkerSide
+  readonly peers: PeerSide
+  readonly drain: Drain
+}
+
+export class CoordinatorSide implements FeedEvents {
+  readonly #options: GatewayOptions
+  readonly #parts: CoordinatorSideParts
+  readonly #file: TableFile | undefined
+  #feed: Feed | undefined
+  #table: RoutingTable = EMPTY_TABLE
+  #load: FleetLoad['gateways'] = {}
+  /** What was said last: each change is logged once. */
+  #hasCoordinator: boolean | undefined
+
+  constructor(options: GatewayOptions, parts: CoordinatorSideParts) {
+    this.#options = options
+    this.#parts = parts
+    const { data, id } = options
+    this.#file = data === undefined ? undefined : new TableFile(join(data, `${id}.table`))
+  }
+
+  get table(): RoutingTable {
+    return this.#table
+  }
+
+  /** Sessions on every gateway of the fleet, as the coordinator said last. */
+  get load(): FleetLoad['gateways'] {
+    return this.#load
+  }
+
+  /** True while the coordinator knows this gateway. */
+  get up(): boolean {
+    return this.#feed?.up === true
+  }
+
+  /** Takes the last good table from the disk, if there is one. */
+  async loadTable(): Promise<void> {
+    try {
+      const saved = await this.#file?.load()
+      if (saved !== undefined) this.useTable(saved.table)
+    } catch (error) {
+      const err = error instanceof Error ? error.message : String(error)
+      this.#options.log.error({ err }, 'the saved routing table is refused')
+    }
+  }
+
+  /** Registers, from now on whenever the coordinator is there. Without one there is nothing to do. */
+  register(urls: GatewayUrls): void {
+    const { id, coordinator, region, location, capacity = 0, pid, newId, token, clock, random, thread } = this.#options
+    if (coordinator === undefined) return
+    const register = { id, region, ...urls, capacity, pid, incarnation: newId() }
+    this.#feed = new Feed({
+      coordinator,
+      register: location === undefined ? register : { ...register, location },
+      clock,
+      random,
+      events: this,
+      ...(token === undefined ? {} : { token }),
+      ...(thread === undefined ? {} : { dial: thread.dial }),
+    })
+  }
+
+  /** Sends when the coordinator is there. */
+  report(message: ToCoordinator): void {
+    this.#feed?.send(message)
+  }
+
+  close(): void {
+    this.#feed?.close()
+  }
+
+  useTable(table: RoutingTable): void {
+    // Everything that can fail comes before the swap.
+    const router = compileRoutes(table)
+    const { counters, workers, peers } = this.#parts
+    this.#table = table
+    workers.useTable(table, router)
+    peers.useTable(table)
+    counters.tablesApplied++
+    const { clock, log } = this.#options
+    this.#file?.save(table, clock.wall()).catch((error: unknown) => {
+      log.error({ err: String(error) }, 'the routing table could not be saved')
+    })
+  }
+
+  fleetLoad(load: FleetLoad): void {
+    this.#load = load.gateways
+  }
+
+  drain(order: DrainGateway): void {
+    this.#parts.drain.follow(order)
+  }
+
+  budget(budget: MoveBudget): void {
+    this.#parts.workers.budget(budget)
+  }
+
+  answer({ what, device, table }: Query): unknown {
+    const { workers } = this.#parts
+    if (what === 'plan' && table !== undefined) return workers.plan(unpackTable(table))
+    return what === 'session' && device !== undefined ? workers.find(device) : undefined
+  }
+
+  heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'> {
+    const { workers, counters } = this.#parts
+    workers.beat(this.#table.version)
+    const { connects, disconnects, errors, framesUp, framesDown } = counters
+    return {
+      sessions: workers.sessions.size,
+      pools: countBindings(workers.sessions.sessions()),
+      counters: { connects, disconnects, errors, framesUp, framesDown },
+      p99Ms: workers.takeP99(),
+    }
+  }
+
+  connected(up: boolean, detail: string): void {
+    if (up === this.#hasCoordinator) return
+    this.#hasCoordinator = up
+    const { log } = this.#options
+    if (!up) log.warn({ reason: detail }, 'the coordinator is away; serving the last table until it is back')
+    else {
+      log.info({ coordinator: detail }, 'registered with the coordinator')
+      this.#parts.workers.vouch()
+    }
+  }
+}
