@@ -116,8 +116,9 @@ export class LinkServer implements LinkHost {
     if (link.gateway !== '' && !link.isHealthCheck)
       this.log.info({ gateway: link.gateway, sessions: held.length }, 'gateway link lost')
     if (held.length === 0 || this.#closing) return
+    const lost = held.map((session) => ({ session, epoch: session.epoch }))
     this.clock.after(this.limits.graceMs, () => {
-      for (const session of held) this.sessions.expire(session)
+      for (const { session, epoch } of lost) this.sessions.expire(session, epoch)
     })
   }
 

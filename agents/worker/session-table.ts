@@ -46,9 +46,13 @@ export class SessionTable {
     return this.#begin(link, binding, attach, present)
   }
 
-  /** Ends a session whose gateway did not come back, if no link holds it by now. */
-  expire(session: LiveSession): void {
-    if (session.link === undefined && this.#sessions.get(session.key) === session) session.end('gateway_lost')
+  /**
+   * Ends a session whose gateway did not come back.
+   * @param epoch what it had when the link broke; a higher one: it was attached since, and who lost it again waits anew
+   */
+  expire(session: LiveSession, epoch: number): void {
+    const lost = session.link === undefined && session.epoch === epoch
+    if (lost && this.#sessions.get(session.key) === session) session.end('gateway_lost')
   }
 
   /** Ends every session. */

@@ -178,6 +178,7 @@ class DialingBus implements PeerBus {
     const link: PeerLink = new PeerLink(id, url, {
       ...port,
       ledger: () => this.#ledger,
+      turn: this.#turn,
       changed: () => {
         if (link.connected !== connected) {
           connected = link.connected

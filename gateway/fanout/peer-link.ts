@@ -36,6 +36,8 @@ export interface LinkPort {
   readonly handlers: BusHandlers
   readonly counters: FanoutCounters
   readonly ledger: () => InterestLedger
+  /** Runs a function on the next event-loop turn. */
+  readonly turn: (fn: () => void) => void
   /** Connected, acknowledged a version, or lost. */
   readonly changed: () => void
 }
@@ -244,7 +246,7 @@ export class PeerLink implements PeerSink {
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
-    setImmediate(() => {
+    this.#port.turn(() => {
       this.#flushing = false
       this.#flush()
     })

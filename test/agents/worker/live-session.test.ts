@@ -1,8 +1,12 @@
 import t from 'tap'
+import { type Clock, systemClock } from '../../../agents/worker/clock.js'
 import { echo } from '../../../agents/worker/echo.js'
 import type { WorkerHandler, WorkerSession } from '../../../agents/worker/mod.js'
 import { GatewayEnd } from './gateway-end.js'
 import { deferred, startWorker } from './start-worker.js'
+
+/** A wait that nothing else of the worker has. */
+const GRACE_MS = 12_345
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
@@ -170,6 +174,33 @@ t.test('a session whose gateway does not come back is closed after the grace per
   await gateway.settled()
   gateway.close()
   t.equal(await lost.promise, 'gateway_lost')
+})
+
+t.test('the grace period begins anew when a session is lost by another gateway', async (t) => {
+  const closed: string[] = []
+  const handler: WorkerHandler = { ...echo, close: (_, reason) => void closed.push(reason) }
+  const waits: (() => void)[] = []
+  const clock: Clock = {
+    ...systemClock,
+    after: (ms, fn) => (ms === GRACE_MS ? (waits.push(fn), () => {}) : systemClock.after(ms, fn)),
+  }
+  const { worker } = await startWorker(t, handler, { clock, limits: { graceMs: GRACE_MS } })
+  for (const epoch of [1, 2]) {
+    const gateway = await GatewayEnd.open(worker.link, `gw-${epoch}`)
+    gateway.attach(1, { session: 's', epoch })
+    await gateway.settled()
+    gateway.socket.destroy()
+    while (waits.length < epoch) await new Promise((resolve) => setImmediate(resolve))
+  }
+  waits[0]?.()
+  const third = await GatewayEnd.open(worker.link, 'gw-3')
+  third.attach(1, { session: 's', epoch: 3 })
+  t.match(await third.settled(), [['ATTACHED', 1, { resumed: true }]], 'the end of the first wait is not for it')
+  third.socket.destroy()
+  while (waits.length < 3) await new Promise((resolve) => setImmediate(resolve))
+  t.same(closed, [])
+  for (const end of waits.slice(1)) end()
+  t.same(closed, ['gateway_lost'], 'but that of its own is')
 })
 
 t.test('a stale object is not gone on with when another worker had the session in between', async (t) => {

@@ -1,46 +1,17 @@
-/** A real mosquitto for tests: its own port and directory, started and stopped by the test. */
+/** A real mosquitto for tests. */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { ForeignServer, freePort, isInstalled } from '../foreign-server.js'
 
-// `mosquitto -h` ends with 3 where it is installed; a missing program has no status at all.
-export const hasMosquitto = spawnSync('mosquitto', ['-h']).status !== null
+export const hasMosquitto = isInstalled('mosquitto', '-h')
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
-}
-
-export class Mosquitto {
-  readonly port: number
-  readonly #dir = mkdtempSync(join(tmpdir(), 'sluice-mosquitto-'))
-  #process: ChildProcess | undefined
-
+export class Mosquitto extends ForeignServer {
   private constructor(port: number, lines: readonly string[]) {
-    this.port = port
+    super('mosquitto', port)
     // Started by root it would become another user, who cannot read the test's own files.
     const config = ['user root', `listener ${port} 127.0.0.1`, 'allow_anonymous true', ...lines]
-    writeFileSync(join(this.#dir, 'mosquitto.conf'), `${config.join('\n')}\n`)
+    writeFileSync(this.#file, `${config.join('\n')}\n`)
   }
 
   /** @param lines of its configuration, besides the listener */
@@ -50,26 +21,11 @@ export class Mosquitto {
     return broker
   }
 
-  async start(): Promise<void> {
-    const child = spawn('mosquitto', ['-c', join(this.#dir, 'mosquitto.conf')], { stdio: 'ignore' })
-    this.#process = child
-    while (!(await accepts(this.port))) {
-      if (child.exitCode !== null) throw new Error(`mosquitto ended with ${child.exitCode}`)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
+  protected get args(): readonly string[] {
+    return ['-c', this.#file]
   }
 
-  async stop(): Promise<void> {
-    const child = this.#process
-    this.#process = undefined
-    if (child === undefined || child.exitCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
-  }
-
-  async remove(): Promise<void> {
-    await this.stop()
-    rmSync(this.#dir, { recursive: true, force: true })
+  get #file(): string {
+    return join(this.dir, 'mosquitto.conf')
   }
 }

@@ -4,6 +4,8 @@ import {
   type PeerSink,
   readRecords,
   writeAck,
+  writeAnswer,
+  writeAsk,
   writeHello,
   writeInterest,
   writeMark,
@@ -72,6 +74,18 @@ t.test('golden vectors of every record', async (t) => {
     '060701040101610078',
   )
   t.equal(hex(writeSynced), '0700')
+  t.equal(
+    hex((out) => writeAsk(out, 300, Uint8Array.of(1, 2))),
+    '0804ac020102',
+  )
+  t.equal(
+    hex((out) => writeAnswer(out, 300, Uint8Array.of(9))),
+    '0903ac0209',
+  )
+  t.equal(
+    hex((out) => writeAnswer(out, 1, new Uint8Array(0))),
+    '090101',
+  )
 })
 
 t.test('a row of records comes back in order, unknown kinds are skipped', async (t) => {
@@ -86,6 +100,8 @@ t.test('a row of records comes back in order, unknown kinds are skipped', async 
     writeRetained(out, message('r', ''))
     writeSynced(out)
     writeAck(out, 9)
+    writeAsk(out, 1, Uint8Array.of(1, 2, 3))
+    writeAnswer(out, 2 ** 40, new Uint8Array(0))
   })
   readRecords(bytes, sink)
   t.same(got, [
@@ -96,7 +112,21 @@ t.test('a row of records comes back in order, unknown kinds are skipped', async 
     ['retained', 'r', 0],
     ['synced'],
     ['ack', 9],
+    ['ask', 1, 3],
+    ['answer', 2 ** 40, 0],
   ])
+})
+
+t.test('what a question and an answer say outlives the bytes that they came in', async (t) => {
+  const bytes = written((out) => {
+    writeAsk(out, 1, Uint8Array.of(1, 2))
+    writeAnswer(out, 1, Uint8Array.of(3))
+  })
+  const bodies: Uint8Array[] = []
+  const keep = (_number: number, body: Uint8Array) => bodies.push(body)
+  readRecords(bytes, { ...collect().sink, ask: keep, answer: keep })
+  bytes.fill(0)
+  t.same(bodies, [Uint8Array.of(1, 2), Uint8Array.of(3)])
 })
 
 t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
@@ -107,6 +137,8 @@ t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
     writeMessage(out, message('a/b', 'hello'), ['$share/g/a/+'])
     writeRetained(out, message('r', 'x'))
     writeMark(out, 1234)
+    writeAsk(out, 77, Uint8Array.of(1, 2, 3))
+    writeAnswer(out, 77, Uint8Array.of(1, 2, 3))
   })
   let refused = 0
   for (let round = 0; round < 20_000; round++) {
