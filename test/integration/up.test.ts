@@ -1,6 +1,7 @@
 /** What a user sees of `sluice up`: every promise of the contract, on real clients. */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import mqtt, { type IClientOptions } from 'mqtt'
 import t from 'tap'
@@ -36,6 +37,24 @@ async function mqttEcho(url: string, options: IClientOptions, topic: string, qos
     await client.endAsync(true)
   }
 }
+
+/** A mosquitto_sub for one message, once its SUBACK is here. */
+async function subscribed(args: readonly string[]): Promise<{ message: Promise<string> }> {
+  // -d prints the SUBACK, which is the event to wait for; unbuffered, or it stays in the pipe.
+  const sub = spawn('stdbuf', ['-oL', 'mosquitto_sub', ...args, '-d', '-C', '1', '-W', '5', '-F', 'GOT %t %p'])
+  const lines = createInterface({ input: sub.stdout })
+  const message = new Promise<string>((resolve) => {
+    lines.on('line', (line) => line.startsWith('GOT ') && resolve(line.slice(4)))
+    lines.on('close', () => resolve('nothing came'))
+  })
+  await new Promise<void>((resolve, reject) => {
+    lines.on('line', (line) => line.startsWith('Subscribed') && resolve())
+    lines.on('close', () => reject(new Error('mosquitto_sub ended before its SUBACK')))
+  })
+  return { message }
+}
+
+const mqttPort = (gateway: number): string => new URL(product.gateways[gateway]?.mqtt ?? '').port
 
 let product: Product
 
@@ -129,24 +148,25 @@ t.test('mqtt.js with 3.1.1 and 5, on TCP and on WebSocket, gets the answer on TO
   }
 })
 
-t.test('mosquitto_sub and mosquitto_pub get the answer too', async (t) => {
-  const port = new URL(product.gateways[0]?.mqtt ?? '').port
-  // -d prints the SUBACK, which is the event to wait for.
-  const sub = spawn('mosquitto_rr', [
-    '-p',
-    port,
-    '-V',
-    '5',
-    '-t',
-    'rr/1',
-    '-e',
-    'rr/answer',
-    '-m',
-    'request',
-    '-W',
-    '5',
+t.test('mosquitto_rr gets the answer on the response topic that it names', async (t) => {
+  const rr = spawn('mosquitto_rr', [
+    ...['-p', mqttPort(0), '-V', '5', '-t', 'rr/1'],
+    ...['-e', 'rr/answer', '-m', 'request', '-W', '5'],
   ])
-  t.equal(await output(sub), 'request\n')
+  t.equal(await output(rr), 'request\n')
+})
+
+t.test('mosquitto_sub hears on TOPIC/reply what a worker answers to a mosquitto_pub on TOPIC', async (t) => {
+  for (const publishedAt of [0, 1]) {
+    for (const qos of ['0', '1', '2']) {
+      for (const version of ['mqttv311', 'mqttv5']) {
+        const topic = `pub/${publishedAt}/${qos}/${version}`
+        const heard = await subscribed(['-p', mqttPort(0), '-V', version, '-q', qos, '-t', `${topic}/reply`])
+        await run('mosquitto_pub', ['-p', mqttPort(publishedAt), '-V', version, '-q', qos, '-t', topic, '-m', 'hello'])
+        t.equal(await heard.message, `${topic}/reply hello`)
+      }
+    }
+  }
 })
 
 t.test('MQTT publishes reach WebSocket subscribers on the other gateway, and the other way round', async (t) => {

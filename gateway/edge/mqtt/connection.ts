@@ -46,6 +46,8 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   /** Reading stopped: an answer is awaited, a worker is overloaded, or the client does not read itself. */
   #paused = false
   #waiting = false
+  /** Closed, but its worker may still answer; see {@link EdgeContext.stay}. */
+  #staying = false
   /** {@link EdgeContext.tick} of the last packet. */
   #seen: number
   /** Ticks without a packet after which the connection is cut; 0 for never. */
@@ -292,8 +294,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   // ---- the worker's side
 
   deliver(view: FrameView, _start: number, _end: number, seq: number, _redelivered: boolean): void {
-    if (this.#state !== 'active') return
-    deliverAnswer(view, seq, this.session, this.context)
+    if (this.#state === 'active' || this.#staying) deliverAnswer(view, seq, this)
   }
 
   acknowledged(seq: number): void {
@@ -380,7 +381,15 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     }
     context.journal?.will(session.device, undefined)
     context.dormant(session)
-    upstream.detach(this, !session.lasting, 'closed')
+    // Who publishes and leaves at once is still heard, and its answer may be for others.
+    if (!session.lasting && this.#uplink?.relayed === true) this.#staying = context.stay(this)
+    if (!this.#staying) upstream.detach(this, !session.lasting, 'closed')
+  }
+
+  /** The time for answers to a client that is gone is over. */
+  forget(): void {
+    this.#staying = false
+    this.upstream.detach(this, true, 'closed')
   }
 
   #messageOf({ topic, payload, qos, retain, properties }: Will): Message {

@@ -22,6 +22,12 @@ export interface MqttAdmission {
   readonly clean: boolean
 }
 
+/** A connection that is gone while a worker may still answer its client. */
+export interface Stayer {
+  readonly session: MqttSession
+  forget(): void
+}
+
 /** What all connections of one edge share. */
 export interface EdgeContext extends SessionShared {
   readonly host: SessionHost
@@ -59,4 +65,12 @@ export interface EdgeContext extends SessionShared {
   publishWill(will: Message): void
   /** The connection is gone. */
   closed(connection: object): void
+  /**
+   * Its session has no expiry, but a worker may still work on what it published: {@link Stayer.forget} is called when
+   * the time for that is over, or its client is back.
+   * @returns false when the edge itself goes
+   */
+  stay(connection: Stayer): boolean
+  /** The client is back: what {@link stay}s of it is forgotten. */
+  endStay(device: string): void
 }

@@ -8,10 +8,11 @@ import { Admission } from '../websocket/admission.js'
 import { type Access, type AccessRules, createAccessMaker } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
 import { Connection } from './connection.js'
-import type { EdgeContext, MqttAdmission, MqttLog } from './context.js'
+import type { EdgeContext, MqttAdmission, MqttLog, Stayer } from './context.js'
 import { MqttCounters } from './counters.js'
 import { isDirect, readDirectly } from './direct-socket.js'
 import type { SessionJournal } from './journal.js'
+import { LateAnswers } from './late-answers.js'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
 import { MqttSession } from './session.js'
@@ -111,6 +112,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly newClientId: () => string
   readonly accessOf: (device: string) => Access
   readonly travel = new SessionTravel(this)
+  readonly #lateAnswers: LateAnswers
   readonly #connections = new Set<Connection>()
   readonly #sessions = new Map<string, MqttSession>()
   /** Sessions without a connection. */
@@ -126,6 +128,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.host = setup.host
     this.fanout = setup.fanout
     this.clock = setup.clock
+    this.#lateAnswers = new LateAnswers(setup.clock)
     this.log = setup.log
     this.journal = setup.journal
     this.authenticate = setup.authenticate
@@ -185,6 +188,7 @@ class Edge implements MqttEdge, EdgeContext {
     if (this.#closed) return
     this.#closed = true
     this.#cancelSweep()
+    this.#lateAnswers.close()
     for (const connection of [...this.#connections]) connection.shutDown()
     this.flush.flush()
     await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => done()))))
@@ -251,6 +255,14 @@ class Edge implements MqttEdge, EdgeContext {
 
   closed(connection: Connection): void {
     if (this.#connections.delete(connection)) this.counters.connections--
+  }
+
+  stay(connection: Stayer): boolean {
+    return this.#lateAnswers.stay(connection)
+  }
+
+  endStay(device: string): void {
+    this.#lateAnswers.end(device)
   }
 
   // ---- time

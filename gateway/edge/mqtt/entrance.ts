@@ -138,6 +138,7 @@ export class Entrance {
       return
     }
     context.find(device)?.outlet?.takenOver(clean)
+    context.endStay(device)
     const attributes = verdict.attributes === undefined ? said : { ...said, ...verdict.attributes }
     let upstream: DeviceSession
     try {

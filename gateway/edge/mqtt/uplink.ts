@@ -52,6 +52,8 @@ export class Uplink {
     if (message === this.#publishing) this.#publishing = undefined
     else this.#finished(message)
   }
+  /** A worker was given something, so it may answer. */
+  relayed = false
   /** QoS 1 messages whose PUBACK waits for a worker. */
   #unacked = 0
   /** The first seq that this connection waits for. */
@@ -189,7 +191,8 @@ export class Uplink {
     const { upstream } = this.#owner
     const headers = properties.user === undefined ? undefined : headersOf(properties.user)
     const seq = upstream.relay(FrameType.PUBLISH, topic, payload, view.qos > 0, headers, view.dup)
-    if (seq === Relay.OVERLOADED) this.#owner.stall()
+    if (seq >= 0) this.relayed = true
+    else if (seq === Relay.OVERLOADED) this.#owner.stall()
     return seq
   }
 

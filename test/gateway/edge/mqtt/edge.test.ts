@@ -154,6 +154,82 @@ t.test("a worker's answers go to the response topic, else to TOPIC/reply, and on
   await bench.close()
 })
 
+t.test(
+  'an answer that its asker did not subscribe to goes to those who did, where the asker may publish',
+  async (t) => {
+    const rules = { publish: { allow: ['ask', 'open', 'ask/reply'] } }
+    const bench = await startBench({ rules })
+    bench.host.outcome = 'routed'
+    const listener = await bench.client({ clientId: 'listener' })
+    for (const filter of ['ask/reply', 'open', 'closed']) await listener.subscribe(filter, 1)
+    const asker = await bench.client({ clientId: 'asker' })
+    const session = bench.host.of('asker')
+    asker.publish('ask', 'q')
+    await asker.nothing()
+    session.answer('ask', 'a')
+    t.match(await listener.nextPublish(), { topic: 'ask/reply', qos: 0 })
+    session.answer('ask', 'b', 1)
+    t.match(await listener.nextPublish(), { topic: 'ask/reply', qos: 1 })
+    t.same(session.confirmed, [1])
+    asker.publish('ask', 'q', 0, { properties: { responseTopic: 'open' } })
+    await asker.nothing()
+    session.answer('ask', 'c')
+    t.match(await listener.nextPublish(), { topic: 'open' })
+    asker.publish('ask', 'q', 0, { properties: { responseTopic: 'closed' } })
+    await asker.nothing()
+    session.answer('ask', 'd')
+    session.answer('ask', 'e', 2)
+    await listener.nothing()
+    t.same(session.confirmed, [1, 2], 'nobody has to wait for what was dropped')
+    t.equal(bench.edge.counters.droppedUnsubscribed, 2)
+    await bench.close()
+  },
+)
+
+t.test('a client that publishes and leaves at once is answered for a moment longer', async (t) => {
+  const bench = await startBench()
+  bench.host.outcome = 'routed'
+  const listener = await bench.client({ clientId: 'listener' })
+  await listener.subscribe('ask/reply', 1)
+  const leave = async (clientId: string) => {
+    const client = await bench.client({ clientId })
+    client.publish('ask', 'q')
+    client.send({ cmd: 'disconnect' })
+    await client.ended()
+    return bench.host.of(clientId)
+  }
+  const gone = await leave('gone')
+  t.equal(gone.ended, '')
+  gone.answer('ask', 'late')
+  t.match(await listener.nextPublish(), { topic: 'ask/reply', payload: Buffer.from('late') })
+  bench.clock.advance(1100)
+  t.equal(gone.ended, 'closed final')
+
+  const former = await leave('back')
+  await bench.client({ clientId: 'back', clean: false })
+  t.equal(former.ended, 'closed final', 'its next connection is a new session')
+  t.not(bench.host.of('back'), former)
+
+  const last = await leave('last')
+  await bench.close()
+  t.equal(last.ended, 'closed final', 'nobody is waited for when the edge goes')
+})
+
+t.test('a client that left without a question, or with a session that lasts, is not waited for', async (t) => {
+  const bench = await startBench()
+  bench.host.outcome = 'routed'
+  const silent = await bench.client({ clientId: 'silent' })
+  silent.send({ cmd: 'disconnect' })
+  await silent.ended()
+  t.equal(bench.host.of('silent').ended, 'closed final')
+  const lasting = await bench.client({ clientId: 'lasting', properties: { sessionExpiryInterval: 60 } })
+  lasting.publish('ask', 'q')
+  lasting.send({ cmd: 'disconnect' })
+  await lasting.ended()
+  t.equal(bench.host.of('lasting').ended, 'closed')
+  await bench.close()
+})
+
 t.test('a client id that connects again takes over', async (t) => {
   const bench = await startBench()
   const old = await bench.client({ clientId: 'same' })
