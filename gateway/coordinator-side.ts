@@ -8,7 +8,7 @@ import type { DrainGateway, FleetLoad, GatewayHeartbeat, MoveBudget, Query, ToCo
 import { EMPTY_TABLE, type RoutingTable } from '../proto/table.js'
 import { unpackTable } from '../proto/table-delta.js'
 import { Feed, type FeedEvents } from './control/feed.js'
-import { TableFile } from './control/table-file.js'
+import { LastGoodTable } from './control/last-good-table.js'
 import type { Counters } from './counters.js'
 import type { GatewayUrls } from './device-side.js'
 import type { Drain } from './drain.js'
@@ -28,7 +28,7 @@ export interface CoordinatorSideParts {
 export class CoordinatorSide implements FeedEvents {
   readonly #options: GatewayOptions
   readonly #parts: CoordinatorSideParts
-  readonly #file: TableFile | undefined
+  readonly #lastGood: LastGoodTable | undefined
   #feed: Feed | undefined
   #table: RoutingTable = EMPTY_TABLE
   #load: FleetLoad['gateways'] = {}
@@ -38,8 +38,10 @@ export class CoordinatorSide implements FeedEvents {
   constructor(options: GatewayOptions, parts: CoordinatorSideParts) {
     this.#options = options
     this.#parts = parts
-    const { data, id } = options
-    this.#file = data === undefined ? undefined : new TableFile(join(data, `${id}.table`))
+    const { data, id, maxTableAgeMs: maxAgeMs, clock, log } = options
+    if (data === undefined) return
+    const age = maxAgeMs === undefined ? {} : { maxAgeMs }
+    this.#lastGood = new LastGoodTable({ path: join(data, `${id}.table`), clock, log, ...age })
   }
 
   get table(): RoutingTable {
@@ -56,15 +58,16 @@ export class CoordinatorSide implements FeedEvents {
     return this.#feed?.up === true
   }
 
-  /** Takes the last good table from the disk, if there is one. */
+  /** Takes the last good table from the disk, if there is one that is good and young enough. */
   async loadTable(): Promise<void> {
-    try {
-      const saved = await this.#file?.load()
-      if (saved !== undefined) this.useTable(saved.table)
-    } catch (error) {
-      const err = error instanceof Error ? error.message : String(error)
-      this.#options.log.error({ err }, 'the saved routing table is refused')
-    }
+    await this.#lastGood?.load((table) => this.#swap(table))
+  }
+
+  /** Why there is no table, while there is none. */
+  get missing(): string | undefined {
+    if (this.#table.version > 0) return undefined
+    const refused = this.#lastGood?.refusal !== undefined
+    return refused ? 'no routing table yet: the one on disk is refused, the log says why' : 'no routing table yet'
   }
 
   /** Registers, from now on whenever the coordinator is there. Without one there is nothing to do. */
@@ -88,22 +91,14 @@ export class CoordinatorSide implements FeedEvents {
     this.#feed?.send(message)
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#feed?.close()
+    await this.#lastGood?.close()
   }
 
   useTable(table: RoutingTable): void {
-    // Everything that can fail comes before the swap.
-    const router = compileRoutes(table)
-    const { counters, workers, peers } = this.#parts
-    this.#table = table
-    workers.useTable(table, router)
-    peers.useTable(table)
-    counters.tablesApplied++
-    const { clock, log } = this.#options
-    this.#file?.save(table, clock.wall()).catch((error: unknown) => {
-      log.error({ err: String(error) }, 'the routing table could not be saved')
-    })
+    this.#swap(table)
+    this.#lastGood?.keep(table)
   }
 
   fleetLoad(load: FleetLoad): void {
@@ -126,6 +121,7 @@ export class CoordinatorSide implements FeedEvents {
 
   heartbeat(): Omit<GatewayHeartbeat, 't' | 'lagMs'> {
     const { workers, counters } = this.#parts
+    this.#lastGood?.confirm()
     workers.beat(this.#table.version)
     const { connects, disconnects, errors, framesUp, framesDown } = counters
     return {
@@ -139,11 +135,26 @@ export class CoordinatorSide implements FeedEvents {
   connected(up: boolean, detail: string): void {
     if (up === this.#hasCoordinator) return
     this.#hasCoordinator = up
+    this.#lastGood?.connected(up)
     const { log } = this.#options
-    if (!up) log.warn({ reason: detail }, 'the coordinator is away; serving the last table until it is back')
+    if (!up)
+      log.warn(
+        { reason: detail },
+        `the coordinator is away; ${this.missing ?? 'serving the last table until it is back'}`,
+      )
     else {
       log.info({ coordinator: detail }, 'registered with the coordinator')
       this.#parts.workers.vouch()
     }
+  }
+
+  #swap(table: RoutingTable): void {
+    // Everything that can fail comes before the swap.
+    const router = compileRoutes(table)
+    const { counters, workers, peers } = this.#parts
+    this.#table = table
+    workers.useTable(table, router)
+    peers.useTable(table)
+    counters.tablesApplied++
   }
 }

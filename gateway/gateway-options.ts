@@ -47,6 +47,8 @@ export interface GatewayOptions {
   readonly coordinator?: string
   /** Folder for the last good table and MQTT sessions; nothing is kept when absent. */
   readonly data?: string
+  /** Age from which a start refuses the table in `data`, milliseconds: time without a coordinator. Any age is taken when absent. */
+  readonly maxTableAgeMs?: number
   /** NATS servers for fan-out and claims across gateways; without them gateways dial each other. */
   readonly nats?: string
   /** Shared secret of the fleet: control, links, peers. */

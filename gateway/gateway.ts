@@ -100,7 +100,7 @@ export class Gateway {
   async close(): Promise<void> {
     this.#server.stopListening()
     this.#drain.stop()
-    this.#coordinator.close()
+    const saved = this.#coordinator.close()
     this.#workers.endSessions()
     await this.#devices.close()
     await this.#peers.close()
@@ -109,6 +109,7 @@ export class Gateway {
     await this.#server.close()
     await this.#peers.closeListener()
     await this.#store?.close()
+    await saved
   }
 
   async #start(): Promise<void> {
@@ -127,7 +128,8 @@ export class Gateway {
   /** Why the gateway is not ready to take devices. */
   #unready(): string | undefined {
     if (this.#drain.draining) return 'draining'
-    if (this.table.version === 0) return 'no routing table yet'
+    const { missing } = this.#coordinator
+    if (missing !== undefined) return missing
     const worker = this.#workers.unlinked(this.table)
     if (worker !== undefined) return `the link to worker ${worker} is not up`
     return this.#peers.ready ? undefined : 'not connected to every other gateway yet'

@@ -16,6 +16,16 @@ export function integer(min: number, max: number): (text: string) => number {
 /** A TCP port; 0 takes any free one. */
 export const port = integer(0, 65535)
 
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Reads a time with its unit, such as `90s`, `30m`, `24h` or `7d`, from 1 s to ten years. @returns milliseconds */
+export function time(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,12})(ms|s|m|h|d)$/.exec(text.trim()) ?? []
+  const ms = Number(count) * (UNITS[unit] ?? Number.NaN)
+  if (ms >= 1000 && ms <= 3650 * 86_400_000) return ms
+  throw new InvalidArgumentError('A time of 1 s or more is needed, with its unit: 90s, 30m, 24h or 7d.')
+}
+
 /** Reads `LAT,LON` in degrees. */
 export function location(text: string): { lat: number; lon: number } {
   const [lat, lon, more] = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
@@ -56,6 +66,12 @@ export function coordinatorFlag(): Option {
 
 export function tokenFlag(what: string): Option {
   return new Option('--token <secret>', what).env('SLUICE_TOKEN')
+}
+
+/** `--max-table-age`: of the table on disk, for a gateway that starts while its coordinator is away. */
+export function tableAgeFlag(): Option {
+  const what = 'age from which a start refuses the table on disk, such as 24h or 7d; any age is taken unless given'
+  return new Option('--max-table-age <time>', what).argParser(time)
 }
 
 /** `--log-level`: what a role logs, as JSON lines on standard error. */

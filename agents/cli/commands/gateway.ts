@@ -13,6 +13,7 @@ import {
   location,
   logFlag,
   port,
+  tableAgeFlag,
   tokenFlag,
   withListenFlags,
   withPlaceFlags,
@@ -30,6 +31,7 @@ interface GatewayFlags {
   readonly advertise?: string
   readonly coordinator: string
   readonly data?: string
+  readonly maxTableAge?: number
   readonly nats?: string
   readonly token?: string
   readonly insecure: boolean
@@ -125,6 +127,7 @@ export function gatewayCommand(): Command {
     .option('--advertise <name>', 'host name or address that devices reach it by, when it is not --host')
     .addOption(coordinatorFlag())
     .option('--data <dir>', 'directory for the last table, sessions and retained messages')
+    .addOption(tableAgeFlag())
     .option('--nats <url>', 'NATS servers for fan-out between gateways; without them they dial each other')
     .option('--capacity <n>', 'sessions it is meant to hold at most; 0: no stated limit', integer(0, 10_000_000), 0)
     .addOption(
@@ -166,13 +169,23 @@ async function start(flags: GatewayFlags) {
     peerPort: _peerPort,
     tlsCert,
     tlsKey,
+    maxTableAge: maxTableAgeMs,
     http: prefer,
     settings,
     id = `gateway-${randomUUID().slice(0, 8)}`,
     ...rest
   } = flags
   const free = (port: number) => (port === 0 ? chooseFreePort(host, Math.random) : port)
-  const options = { ...rest, ...settings, port: await free(flags.port), id, prefer, ...tlsFiles(tlsCert, tlsKey) }
+  const age = maxTableAgeMs === undefined ? {} : { maxTableAgeMs }
+  const options = {
+    ...rest,
+    ...settings,
+    ...age,
+    port: await free(flags.port),
+    id,
+    prefer,
+    ...tlsFiles(tlsCert, tlsKey),
+  }
   const gateway =
     threads === 1
       ? await runGateway(options)

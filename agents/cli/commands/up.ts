@@ -7,7 +7,7 @@ import { Command } from 'commander'
 import { MAX_THREADS } from '../../../proto/table.js'
 import { CliError, describeError } from '../cli-error.js'
 import { withConfigFlag } from '../config-file.js'
-import { integer, logFlag, port, tokenFlag, withListenFlags } from '../flags.js'
+import { integer, logFlag, port, tableAgeFlag, tokenFlag, withListenFlags } from '../flags.js'
 import { Fleet, type FleetOptions } from '../fleet.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
 import { renderLogLine } from '../log-line.js'
@@ -20,6 +20,7 @@ interface UpFlags extends Omit<FleetOptions, 'data' | 'extra'> {
   readonly threads: number
   readonly rate?: number
   readonly nats?: string
+  readonly maxTableAge?: number
   readonly movesPerSecond?: number
   readonly movesInFlight?: number
 }
@@ -44,7 +45,8 @@ export function upCommand(script: string): Command {
     .option('--link-port <port>', 'link port of the first worker', port, 9000)
     .option('--routes <file>', 'routes file, YAML or JSON')
     .option('--data <dir>', 'directory for what must survive a restart (a temporary one unless given)')
-    .option('--nats <url>', 'NATS servers for fan-out between gateways; without them the gateways dial each other')
+    .addOption(tableAgeFlag())
+    .option('--nats <url>', "NATS servers with JetStream, for the coordinator's state and fan-out between gateways")
     .option('--moves-per-second <n>', 'sessions that may move in a second', integer(1, 1_000_000))
     .option('--moves-in-flight <n>', 'sessions that may be on the move at once', integer(1, 1_000_000))
     .addOption(tokenFlag('secret that roles and admin calls must present'))
@@ -66,7 +68,7 @@ async function up(flags: UpFlags, script: string): Promise<void> {
 }
 
 function fleetOptions(flags: UpFlags, data: string): FleetOptions {
-  const { json: _json, threads, rate, nats, movesPerSecond, movesInFlight, ...rest } = flags
+  const { json: _json, threads, rate, nats, maxTableAge, movesPerSecond, movesInFlight, ...rest } = flags
   const given = (flag: string, value: number | string | undefined) => (value === undefined ? [] : [flag, String(value)])
   const file = (path: string) => resolve(path)
   return {
@@ -76,8 +78,16 @@ function fleetOptions(flags: UpFlags, data: string): FleetOptions {
     ...(flags.routes === undefined ? {} : { routes: file(flags.routes) }),
     ...(flags.config === undefined ? {} : { config: file(flags.config) }),
     extra: {
-      coordinator: [...given('--moves-per-second', movesPerSecond), ...given('--moves-in-flight', movesInFlight)],
-      gateway: [...given('--nats', nats), ...(threads === 1 ? [] : ['--threads', String(threads)])],
+      coordinator: [
+        ...given('--nats', nats),
+        ...given('--moves-per-second', movesPerSecond),
+        ...given('--moves-in-flight', movesInFlight),
+      ],
+      gateway: [
+        ...given('--nats', nats),
+        ...given('--max-table-age', maxTableAge === undefined ? undefined : `${maxTableAge}ms`),
+        ...(threads === 1 ? [] : ['--threads', String(threads)]),
+      ],
       worker: [],
       device: given('--rate', rate),
     },
