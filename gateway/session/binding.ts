@@ -5,8 +5,8 @@
  *        ▲                    │ refused, lost        │ lost            │ lost, timed out
  *        └────────────────────┴──────────────────────┴─────────────────┘
  *
- * Uplink frames are relayed only while bound; in every other state they are held, in order. Each attach has a higher
- * epoch and a number of its own on the link, so whatever a former owner still says reaches nobody.
+ * Uplink frames are relayed only while bound; in every other state the {@link Handoff} holds them, in order. Each attach
+ * has a higher epoch and a number of its own on the link, so whatever a former owner still says reaches nobody.
  * No clock, timer or socket in here: the host passes time in and calls {@link Binding.sweep}.
  */
 
@@ -14,7 +14,7 @@ import type { ErrorCode } from '../../proto/errors.js'
 import type { Attach, AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
 import type { BindingEvents, WorkerPort } from '../worker-port.js'
 import type { BindingLimits, BindingSnapshot, Handover } from './binding-terms.js'
-import { HeldFrames } from './held-frames.js'
+import { Handoff } from './handoff.js'
 import type { UplinkWindow } from './uplink-window.js'
 
 /** The session that a binding belongs to. */
@@ -69,19 +69,12 @@ export class Binding implements BindingEvents {
   #state: BindingState = 'waiting'
   #port: WorkerPort | undefined
   #number = 0
-  #held: HeldFrames | undefined
-  /** State of the former owner, kept until a new one accepted it. */
-  #carried: Uint8Array | undefined
-  #from = ''
-  #clean = true
-  #redelivered = false
+  /** There while it is not bound, and not closed. */
+  #handoff: Handoff | undefined
+  /** Last uplink seq that a worker acknowledged. */
   #lastSeq = 0
   /** Last downlink seq that a worker gave. */
   #sent = 0
-  #since = 0
-  #changed = 0
-  #attempts = 0
-  #warned = false
   #resumed = false
   /** Called once: a worker accepted, or the binding is over. For whoever waits to know whether the worker has the session. */
   onSettled: (() => void) | undefined
@@ -91,6 +84,7 @@ export class Binding implements BindingEvents {
     this.#host = host
     this.pool = pool
     this.slot = slot
+    this.#handoff = new Handoff(host.now(), '')
   }
 
   get state(): BindingState {
@@ -109,25 +103,19 @@ export class Binding implements BindingEvents {
   /** True while the link of its owner takes no more. */
   get full(): boolean {
     if (this.#state === 'bound') return (this.#port as WorkerPort).full
-    const { heldFrames, heldBytes } = this.#host.limits
-    const held = this.#held
-    return held !== undefined && (held.count >= heldFrames || held.bytes >= heldBytes)
+    return this.#handoff?.full(this.#host.limits) === true
   }
 
   /** Chooses a worker and attaches. */
   start(): void {
-    this.#since = this.#host.now()
     this.#attachTo(this.#host.choose(this, undefined, false))
   }
 
   /** Goes on where another gateway's binding stopped: at the same worker if `port` is up, else wherever it belongs. */
   adopt({ epoch, sent, carried, worker }: BindingSnapshot, port: WorkerPort | undefined): void {
-    this.#since = this.#host.now()
     this.#epoch = epoch
     this.#sent = sent
-    this.#carried = carried
-    this.#from = worker
-    this.#redelivered = true
+    this.#handoff?.adopt(worker, carried)
     this.#attachTo(port?.up ? port : this.#host.choose(this, undefined, false))
   }
 
@@ -145,7 +133,7 @@ export class Binding implements BindingEvents {
   abandon(): BindingSnapshot {
     const { pool, slot, worker } = this
     const snapshot = { pool, slot, worker, epoch: this.#epoch, sent: this.#sent }
-    const carried = this.#carried
+    const carried = this.#handoff?.carried
     if (this.#number !== 0) this.#port?.forget(this.#number)
     this.#number = 0
     this.#shut()
@@ -158,7 +146,7 @@ export class Binding implements BindingEvents {
       ;(this.#port as WorkerPort).frame(this.#number, bytes, start, end)
       return true
     }
-    this.#hold(bytes.slice(start, end), seq)
+    this.#handoff?.hold(bytes.slice(start, end), seq)
     return false
   }
 
@@ -168,7 +156,7 @@ export class Binding implements BindingEvents {
       ;(this.#port as WorkerPort).frame(this.#number, bytes, 0, bytes.length)
       return true
     }
-    this.#hold(bytes, seq)
+    this.#handoff?.hold(bytes, seq)
     return false
   }
 
@@ -183,9 +171,10 @@ export class Binding implements BindingEvents {
   move(): boolean {
     if (this.#state !== 'bound') return false
     const port = this.#port as WorkerPort
-    this.#since = this.#changed = this.#host.now()
+    const now = this.#host.now()
+    this.#handoff = new Handoff(now, port.worker)
+    this.#handoff.step(now)
     this.#state = 'detaching'
-    this.#from = port.worker
     port.detach(this.#number, this.#epoch)
     this.#host.watch(this)
     return true
@@ -211,28 +200,20 @@ export class Binding implements BindingEvents {
 
   attached(port: WorkerPort, epoch: number, resumed: boolean): void {
     if (this.#state !== 'attaching' || port !== this.#port || epoch !== this.#epoch) return
+    const handoff = this.#handoff as Handoff
+    this.#handoff = undefined
     this.#state = 'bound'
     this.#resumed = resumed
-    this.#attempts = 0
-    this.#warned = false
-    this.#carried = undefined
     const number = this.#number
-    const firstSeq = this.#firstUndone()
-    this.session.uplink?.replay(this, (bytes) => port.frameAgain(number, bytes))
-    this.#release(port, number)
+    const window = this.session.uplink
+    const firstSeq = window === undefined ? this.session.nextUplinkSeq : window.acked + 1
+    window?.replay(this, (bytes) => port.frameAgain(number, bytes))
+    handoff.release((bytes, seq) => {
+      port.frame(number, bytes, 0, bytes.length)
+      if (seq > 0) window?.markSent(seq)
+    })
     this.#host.unwatch(this)
-    const receipt: Handover = {
-      from: this.#from,
-      to: port.worker,
-      clean: this.#clean,
-      lastSeq: this.#lastSeq,
-      firstSeq,
-      pauseMs: this.#host.now() - this.#since,
-    }
-    this.#from = port.worker
-    this.#clean = true
-    this.#redelivered = false
-    this.#host.bound(this, receipt)
+    this.#host.bound(this, handoff.receipt(port.worker, this.#lastSeq, firstSeq, this.#host.now()))
     this.#settled()
   }
 
@@ -240,8 +221,9 @@ export class Binding implements BindingEvents {
     if (this.#state !== 'attaching' || port !== this.#port) return
     port.forget(this.#number)
     this.#number = 0
-    this.#attempts++
-    if (refusal.code === 'stale_epoch' && this.#attempts <= QUICK_ATTEMPTS) {
+    const handoff = this.#handoff as Handoff
+    handoff.attempts++
+    if (refusal.code === 'stale_epoch' && handoff.attempts <= QUICK_ATTEMPTS) {
       this.#epoch = Math.max(this.#epoch, refusal.epoch)
       this.#attachTo(port)
       return
@@ -252,16 +234,16 @@ export class Binding implements BindingEvents {
       return
     }
     this.#host.suspect(port.worker, 'refused', `${refusal.code}: ${refusal.message}`)
-    this.#elsewhere(port.worker)
+    this.#elsewhere(handoff, port.worker)
   }
 
   detached(port: WorkerPort, detached: Detached): void {
     if (this.#state !== 'detaching' || port !== this.#port || detached.epoch !== this.#epoch) return
     if (detached.acked > 0) this.session.workerAcked(this, detached.acked)
-    if (this.closed) return
+    if (this.#handoff === undefined) return
     port.forget(this.#number)
     this.#number = 0
-    this.#carried = detached.state
+    this.#handoff.carried = detached.state
     this.#lastSeq = detached.acked
     this.#sent = Math.max(this.#sent, detached.sent)
     this.#attachTo(this.#host.choose(this, undefined, true))
@@ -294,26 +276,28 @@ export class Binding implements BindingEvents {
   portLost(port: WorkerPort, hung: boolean): void {
     if (port !== this.#port || this.#state === 'closed') return
     this.#number = 0
-    const now = this.#host.now()
-    if (this.#state === 'bound') this.#since = now
+    this.#handoff ??= new Handoff(this.#host.now(), port.worker)
     // An owner that was bound or detaching takes its state with it; one that had not accepted yet never had it.
-    if (this.#state !== 'attaching') this.#loseOwner(port.worker)
-    this.#wait(now)
+    if (this.#state !== 'attaching') this.#handoff.lose(port.worker)
+    this.#wait(this.#handoff)
     if (hung) this.#attachTo(this.#host.choose(this, port.worker, true))
   }
 
   /** Deadlines. Called every 100 ms or so while the host watches this binding. */
   sweep(now: number): void {
+    const handoff = this.#handoff
+    if (handoff === undefined) return
     const { detachMs, attachMs, fallbackMs, holdMs } = this.#host.limits
-    const waited = now - this.#changed
-    if (this.#state === 'detaching' && waited >= detachMs) this.#leaveBehind('did not let go in time')
-    else if (this.#state === 'attaching' && waited >= attachMs) this.#leaveBehind('did not accept in time')
+    const waited = handoff.waited(now)
+    if (this.#state === 'detaching' && waited >= detachMs) this.#leaveBehind(handoff, 'did not let go in time')
+    else if (this.#state === 'attaching' && waited >= attachMs) this.#leaveBehind(handoff, 'did not accept in time')
     else if (this.#state === 'waiting' && waited >= fallbackMs) {
-      this.#attempts = 0
-      this.#changed = now
+      handoff.attempts = 0
+      handoff.step(now)
       this.#attachTo(this.#host.choose(this, undefined, true))
     }
-    if (!this.#warned && this.#state !== 'bound' && !this.closed && now - this.#since >= holdMs) this.#giveUpHeld()
+    if (handoff === this.#handoff && handoff.heldTooLong(now, holdMs))
+      this.session.heldTooLong(this, 'no_worker', handoff.dropUnacknowledged())
   }
 
   get closed(): boolean {
@@ -323,8 +307,7 @@ export class Binding implements BindingEvents {
   #shut(): void {
     this.#state = 'closed'
     this.#port = undefined
-    this.#held = undefined
-    this.#carried = undefined
+    this.#handoff = undefined
     this.#host.unwatch(this)
     this.#settled()
   }
@@ -336,15 +319,15 @@ export class Binding implements BindingEvents {
   }
 
   #attachTo(port: WorkerPort | undefined): void {
+    const handoff = this.#handoff as Handoff
     if (port === undefined) {
-      this.#port = undefined
-      this.#wait(this.#host.now())
+      this.#wait(handoff)
       return
     }
     this.#state = 'attaching'
     this.#port = port
     this.#epoch++
-    this.#changed = this.#host.now()
+    handoff.step(this.#host.now())
     this.#host.watch(this)
     // Named one by one: a spread makes V8 give up the object's fast form, and there is one for each connect.
     const { session, device, protocol, attributes } = this.session.describe()
@@ -356,70 +339,34 @@ export class Binding implements BindingEvents {
       epoch: this.#epoch,
       table: this.#host.tableVersion,
       acked: this.session.uplink?.acked ?? this.session.nextUplinkSeq - 1,
-      redelivered: this.#redelivered,
+      redelivered: handoff.redelivered,
       sent: this.#sent,
     }
-    if (this.#carried !== undefined) attach.state = this.#carried
+    if (handoff.carried !== undefined) attach.state = handoff.carried
     if (this.slot >= 0 && this.#host.keyedByTopic(this.pool)) attach.slot = this.slot
     this.#number = port.attach(this, attach)
   }
 
-  #wait(now: number): void {
-    if (this.#state !== 'waiting') this.#changed = now
+  #wait(handoff: Handoff): void {
+    if (this.#state !== 'waiting') handoff.step(this.#host.now())
     this.#state = 'waiting'
     this.#port = undefined
     this.#host.watch(this)
   }
 
   /** After a refusal: another worker at once, and after several a pause. */
-  #elsewhere(avoid: string): void {
-    if (this.#attempts > QUICK_ATTEMPTS) {
-      this.#wait(this.#host.now())
-      return
-    }
-    this.#attachTo(this.#host.choose(this, avoid, true))
+  #elsewhere(handoff: Handoff, avoid: string): void {
+    if (handoff.attempts > QUICK_ATTEMPTS) this.#wait(handoff)
+    else this.#attachTo(this.#host.choose(this, avoid, true))
   }
 
-  #leaveBehind(why: string): void {
+  #leaveBehind(handoff: Handoff, why: string): void {
     const port = this.#port as WorkerPort
     this.#host.suspect(port.worker, 'timeout', why)
     if (this.#number !== 0) port.close(this.#number, { code: 'stale_epoch', message: why })
     this.#number = 0
-    if (this.#state === 'detaching') this.#loseOwner(port.worker)
-    this.#attempts++
-    this.#elsewhere(port.worker)
-  }
-
-  #loseOwner(worker: string): void {
-    this.#from = worker
-    this.#clean = false
-    this.#redelivered = true
-    this.#carried = undefined
-  }
-
-  #firstUndone(): number {
-    const window = this.session.uplink
-    return window === undefined ? this.session.nextUplinkSeq : window.acked + 1
-  }
-
-  #hold(bytes: Uint8Array, seq: number): void {
-    this.#held ??= new HeldFrames()
-    this.#held.push(bytes, seq)
-  }
-
-  #release(port: WorkerPort, number: number): void {
-    const held = this.#held
-    this.#held = undefined
-    held?.each((bytes, seq) => {
-      port.frame(number, bytes, 0, bytes.length)
-      if (seq > 0) this.session.uplink?.markSent(seq)
-    })
-  }
-
-  #giveUpHeld(): void {
-    this.#warned = true
-    const dropped = this.#held?.dropUnacknowledged() ?? 0
-    if (this.#held?.count === 0) this.#held = undefined
-    this.session.heldTooLong(this, 'no_worker', dropped)
+    if (this.#state === 'detaching') handoff.lose(port.worker)
+    handoff.attempts++
+    this.#elsewhere(handoff, port.worker)
   }
 }
