@@ -3,40 +3,15 @@
  * a flag on the command line or in the environment wins. What is no flag (limits of the edges) stands there too.
  */
 
-import { readFile } from 'node:fs/promises'
 import type { Command, Option } from 'commander'
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { CliError, ExitCode } from './cli-error.js'
-
-/** Settings that are no flags: a value of this type, a group of them, or a list of such. */
-export type SettingKind =
-  | 'number'
-  | 'boolean'
-  | 'string'
-  | { readonly [name: string]: SettingKind }
-  | { readonly listOf: SettingKind }
+import type { SettingKind } from './config-flag.js'
 
 /** Names of the sections. */
 const SECTIONS = ['up', 'coordinator', 'gateway', 'worker', 'device'] as const
 
-/** Adds `--config` to a command that runs something; settings that are no flags reach its action as `settings`. */
-export function withConfigFlag(command: Command, settings: Readonly<Record<string, SettingKind>> = {}): Command {
-  return command
-    .option('--config <file>', 'configuration file, YAML or JSON')
-    .hook('preAction', async (_outer, running) => {
-      const file = running.opts().config as string | undefined
-      if (file !== undefined) await new ConfigFile(file, await readText(file)).apply(running, settings)
-    })
-}
-
-async function readText(file: string): Promise<string> {
-  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === 'ENOENT' ? 'there is no such file' : error.code
-    throw new CliError(`--config ${file} cannot be read: ${why}`, { exitCode: ExitCode.USAGE })
-  })
-}
-
-class ConfigFile {
+export class ConfigFile {
   readonly #name: string
   readonly #document: Document
   readonly #lines = new LineCounter()

@@ -2,7 +2,7 @@
 
 import { Command } from 'commander'
 import type { DiscoverySettings } from '../../coordinator/discovery/mod.js'
-import { withConfigFlag } from '../config-file.js'
+import { withConfigFlag } from '../config-flag.js'
 import { integer, logFlag, port, tokenFlag, withListenFlags, withPlaceFlags } from '../flags.js'
 import { requireAuthBeyondLoopback, requireFreePorts } from '../listen-guard.js'
 import { askSupervisor, isSupervised, runRole } from '../role-process.js'

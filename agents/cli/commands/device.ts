@@ -1,7 +1,7 @@
 /** `sluice device`: simulated devices in this process. */
 
 import { Command } from 'commander'
-import { withConfigFlag } from '../config-file.js'
+import { withConfigFlag } from '../config-flag.js'
 import { integer } from '../flags.js'
 import { runRole, tellSupervisor } from '../role-process.js'
 

@@ -1,7 +1,7 @@
 /** `sluice worker [HANDLER]`: one worker in this process. */
 
 import { Command } from 'commander'
-import { withConfigFlag } from '../config-file.js'
+import { withConfigFlag } from '../config-flag.js'
 import { coordinatorFlag, logFlag, port, tokenFlag, withListenFlags } from '../flags.js'
 import { requireAuthBeyondLoopback } from '../listen-guard.js'
 import { runRole } from '../role-process.js'

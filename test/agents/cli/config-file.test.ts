@@ -3,7 +3,7 @@ import { Command, Option } from 'commander'
 import t, { type Test } from 'tap'
 import { CliError, ExitCode } from '../../../agents/cli/cli-error.js'
 import { GATEWAY_SETTINGS } from '../../../agents/cli/commands/gateway.js'
-import { withConfigFlag } from '../../../agents/cli/config-file.js'
+import { withConfigFlag } from '../../../agents/cli/config-flag.js'
 import { integer } from '../../../agents/cli/flags.js'
 import { MQTT_DEFAULTS } from '../../../gateway/edge/mqtt/options.js'
 
