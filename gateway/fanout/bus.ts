@@ -42,6 +42,8 @@ export interface BusStatus {
   readonly peers: readonly PeerStatus[]
   /** What is cut, in words; absent while all is well. */
   readonly reason?: string
+  /** Messages that wait to cross; absent where the bus keeps none. */
+  readonly queued?: number
 }
 
 export interface Bus {

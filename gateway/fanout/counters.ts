@@ -30,10 +30,20 @@ export interface FanoutCounters {
   busDroppedSlow: number
   /** Messages lost because such a gateway had to be cut off. */
   busDroppedCut: number
-  /** Messages that other gateways did not get because the bus was away. */
+  /** QoS 0 messages that other gateways did not get because the bus was away. */
   busDroppedAway: number
+  /** QoS 1, 2 and retained ones that were pushed out of a full queue while it was away, the oldest first. */
+  busDroppedQueue: number
   /** Messages too large for the bus. */
   busDroppedLarge: number
+  /** Gauge: QoS 1, 2 and retained messages that wait for the bus. */
+  busQueued: number
+  /** Messages that went out later than they were published, or once more for a gateway that was away. */
+  busSentLate: number
+  /** Messages that went in pieces. */
+  busPieced: number
+  /** Gauge: 1 while every other gateway is reached, 0 while something is cut. */
+  busUp: number
   /** Records from another gateway that could not be decoded. */
   busMalformed: number
 }
@@ -57,7 +67,12 @@ export function createFanoutCounters(): FanoutCounters {
     busDroppedSlow: 0,
     busDroppedCut: 0,
     busDroppedAway: 0,
+    busDroppedQueue: 0,
     busDroppedLarge: 0,
+    busQueued: 0,
+    busSentLate: 0,
+    busPieced: 0,
+    busUp: 1,
     busMalformed: 0,
   }
 }

@@ -4,21 +4,25 @@
  * itself (`noEcho`), and hands on nothing that came from the bus: no loops. One connection carries everything in order,
  * so the order per publisher and topic holds.
  *
- * While NATS is away, local fan-out goes on; what would cross is dropped and counted, shared groups choose among local
- * members, retained messages wait for the bucket. Everything comes back by itself with the connection.
+ * While NATS is away, local fan-out goes on. QoS 0 that would cross is dropped and counted, QoS 1, 2 and retained messages
+ * wait (nats-lane.ts), shared groups choose among local members. Everything comes back by itself with the connection.
  */
 
-import { connect, type NatsConnection, type NodeConnectionOptions, type Subscription } from '@nats-io/transport-node'
+import type { NatsConnection, NodeConnectionOptions, Subscription } from '@nats-io/transport-node'
 import type { Clock, Message } from '../ports.js'
 import type { Bus, BusHandlers, BusStatus, SharedPicks } from './bus.js'
 import type { FanoutCounters } from './counters.js'
-import { FilterCover } from './filter-cover.js'
 import { InterestLedger } from './interest-ledger.js'
 import type { Log } from './log.js'
+import { NatsConnector } from './nats-connector.js'
 import { NatsGroups } from './nats-groups.js'
+import { NatsInterest } from './nats-interest.js'
+import { NatsLane } from './nats-lane.js'
+import type { OutboxLimits } from './nats-outbox.js'
+import { MAX_WHOLE, PIECE_VERSION, PieceJoiner, splitRecord } from './nats-pieces.js'
 import { ASK_SUBJECT, answerSubject, NatsQuestions } from './nats-questions.js'
 import { NatsRetained } from './nats-retained.js'
-import { encodeLevel, filterSubjects, LONG_SUBJECT, topicSubject } from './nats-subject.js'
+import { encodeLevel, topicSubject } from './nats-subject.js'
 import { decodeBusMessage, encodeBusMessage } from './nats-wire.js'
 import { ReplayWindow } from './replay-window.js'
 
@@ -36,6 +40,8 @@ export interface NatsBusOptions {
   readonly prefix?: string
   /** TLS, credentials and whatever else the client takes. */
   readonly connection?: NodeConnectionOptions
+  /** What may wait while NATS is away. */
+  readonly outbox?: Partial<OutboxLimits>
   readonly turn?: (fn: () => void) => void
   /** Answers other gateways' questions; empty for nothing to say. */
   readonly answer?: (question: Uint8Array) => Uint8Array
@@ -53,66 +59,63 @@ export function createNatsBus(options: NatsBusOptions): NatsBus {
   return new SubjectBus(options)
 }
 
-/** Bytes on their way to NATS above which fire and forget is dropped, and above which everything is. */
+/** Bytes on their way to NATS above which fire and forget is dropped, and the rest waits. */
 const SOFT_LIMIT = 16 * 1024 * 1024
-const HARD_LIMIT = 64 * 1024 * 1024
-/** Pause between attempts at the first connection, in ms. */
-const FIRST_RETRY_MS = 500
 /** Longest that {@link Bus.close} waits for NATS, in ms. */
 const CLOSE_MS = 1000
+/** Least time between two warnings about messages that are too large, in ms. */
+const WARN_EVERY_MS = 10_000
 const NO_FILTERS: readonly string[] = []
 const NOTHING = new Uint8Array(0)
-
-/** Dead connections are seen within 4 s, new ones tried four times a second: back within 3 s once the server is. */
-const CLIENT: NodeConnectionOptions = {
-  noEcho: true,
-  reconnect: true,
-  maxReconnectAttempts: -1,
-  reconnectTimeWait: 250,
-  reconnectJitter: 250,
-  pingInterval: 2000,
-  maxPingOut: 2,
-  timeout: 2000,
-  ignoreAuthErrorAbort: true,
-}
 
 class SubjectBus implements NatsBus {
   readonly #options: NatsBusOptions
   readonly #prefix: string
   readonly #sender: string
+  /** What must not be lost has numbers of its own: others may be dropped, and must not push it out of a receiver's window. */
+  readonly #keptSender: string
   readonly #ledger: InterestLedger
-  /** NATS subscriptions by filter. Filters that a wider one covers have none: the server sends one copy for each. */
-  readonly #subscriptions = new Map<string, Subscription[]>()
-  #cover = new FilterCover()
+  readonly #interest: NatsInterest
   readonly #window = new ReplayWindow()
+  readonly #joiner = new PieceJoiner()
   readonly #questions: NatsQuestions
+  readonly #lane: NatsLane
+  readonly #connector: NatsConnector
   #handlers: BusHandlers | undefined
   #groups: NatsGroups | undefined
   #retained: NatsRetained | undefined
-  #nc: NatsConnection | undefined
-  #up = false
-  #closed = false
-  #reason = 'not connected yet'
   #seq = 0
+  #keptSeq = 0
+  #transfers = 0
   /** Last version of the interest that the server has. */
   #acked = 0
   /** Bytes published, and how many of them the server has surely taken. */
   #sent = 0
   #taken = 0
   #probing = false
-  #retry: () => void = () => {}
-  #long: Subscription | undefined
+  /** Rises with every connection. */
+  #era = 0
+  /** When the server was heard of last. */
+  #heardAt = 0
+  /** From when on this gateway missed what others published; undefined while it cannot have missed anything. */
+  #awaySince: number | undefined
+  #warnedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: NatsBusOptions) {
     this.#options = options
     this.#prefix = options.prefix ?? 'sluice'
     this.#sender = `${options.id}/${Math.floor(options.random() * 2 ** 48).toString(36)}`
+    this.#keptSender = `${this.#sender}/k`
     this.#ledger = new InterestLedger({
       clock: options.clock,
       turn: options.turn ?? ((fn) => void setImmediate(fn)),
       announce: (changes, version) => this.#announce(changes, version),
-      acknowledged: () => (this.#up ? this.#acked : Number.POSITIVE_INFINITY),
+      acknowledged: () => (this.#connector.up ? this.#acked : Number.POSITIVE_INFINITY),
     })
+    this.#interest = new NatsInterest(
+      () => this.#ledger.wanted,
+      (subject) => this.#on(subject, (data) => this.#take(data, true)),
+    )
     this.#questions = new NatsQuestions({
       id: options.id,
       clock: options.clock,
@@ -120,14 +123,39 @@ class SubjectBus implements NatsBus {
       answer: options.answer ?? (() => NOTHING),
       publish: (subject, data) => void this.#publish(subject, data),
     })
+    const { clock, counters, log, outbox } = options
+    counters.busUp = 0
+    const publish = (subject: string, data: Uint8Array) => this.#sendKept(subject, data)
+    this.#lane = new NatsLane({ clock, counters, log, publish, ...(outbox && { limits: outbox }) })
+    this.#connector = new NatsConnector({
+      name: `sluice ${options.id}`,
+      servers: options.servers,
+      connection: options.connection,
+      clock,
+      log,
+      opened: () => this.#listen(),
+      connected: (nc) => this.#connected(nc),
+      disconnected: () => this.#disconnected(),
+      failed: () => {
+        // Others may publish from now on.
+        this.#awaySince ??= clock.now()
+      },
+    })
   }
 
   attach(handlers: BusHandlers): void {
     const { id, clock, counters, log } = this.#options
     this.#handlers = handlers
-    this.#groups = new NatsGroups({ id, clock, handlers, tell: (news) => void this.#publish('g', news) })
+    this.#groups = new NatsGroups({
+      id,
+      clock,
+      handlers,
+      tell: (news) => void this.#publish('g', news),
+      spoke: (gateway, awayMs) => this.#lane.spoke(gateway, awayMs),
+      left: (gateway) => this.#lane.left(gateway),
+    })
     this.#retained = new NatsRetained({ bucket: `${this.#prefix}_retained`, clock, handlers, counters, log })
-    void this.#connect()
+    void this.#connector.connect()
   }
 
   interest(filter: string, members: number, settled: () => void): void {
@@ -136,9 +164,10 @@ class SubjectBus implements NatsBus {
 
   publish(message: Message, picks: SharedPicks | undefined): void {
     if (message.retain) this.#retained?.put(message)
-    if (!this.#admits(message)) return
-    this.#send(topicSubject(message.topic), message, NO_FILTERS)
-    for (const [gateway, filters] of picks ?? []) this.#send(`to.${encodeLevel(gateway)}`, message, filters)
+    const kept = message.qos > 0 || message.retain
+    if (!kept && !this.#admits()) return
+    this.#send(topicSubject(message.topic), message, NO_FILTERS, kept)
+    for (const [gateway, filters] of picks ?? []) this.#send(`to.${encodeLevel(gateway)}`, message, filters, kept)
   }
 
   ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {
@@ -147,24 +176,20 @@ class SubjectBus implements NatsBus {
 
   status(): BusStatus {
     const peers = Array.from(this.#groups?.neighbours ?? [], (id) => ({ id, state: 'connected' as const }))
-    if (!this.#up) {
-      const reason = `NATS is away (${this.#reason}): nothing crosses to other gateways, local fan-out goes on`
-      return { kind: 'nats', state: 'cut', peers, reason }
+    const queued = this.#lane.waiting
+    if (!this.#connector.up) {
+      const reason = `NATS is away (${this.#connector.reason}): nothing crosses to other gateways, local fan-out goes on`
+      return { kind: 'nats', state: 'cut', peers, reason, queued }
     }
     const reason = this.#retained?.reason
-    if (reason === undefined) return { kind: 'nats', state: 'connected', peers }
-    return { kind: 'nats', state: 'partial', peers, reason }
+    if (reason === undefined) return { kind: 'nats', state: 'connected', peers, queued }
+    return { kind: 'nats', state: 'partial', peers, reason, queued }
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    this.#retry()
     this.#groups?.close()
-    const nc = this.#nc
-    if (nc === undefined) return
-    if (this.#up) await this.#settle(nc)
+    await this.#connector.close((nc) => this.#settle(nc))
     this.#retained?.disconnected()
-    await nc.close()
   }
 
   /** Lets what is under way arrive, for a limited time. */
@@ -179,73 +204,53 @@ class SubjectBus implements NatsBus {
     })
   }
 
-  async #connect(): Promise<void> {
-    const { servers, connection, clock, log } = this.#options
-    try {
-      const nc = await connect({ ...CLIENT, ...clientOptions(servers), ...connection })
-      if (this.#closed) return await nc.close()
-      this.#nc = nc
-      this.#listen(nc)
-      this.#connected(nc)
-      await this.#watch(nc)
-      this.#disconnected('closed')
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      if (reason !== this.#reason) log.warn({ servers: hidePasswords(servers), reason }, 'cannot connect to NATS')
-      this.#reason = reason
-    }
-    // The first connection is ours to try again, later ones the client's, unless it thinks them hopeless.
-    if (!this.#closed) this.#retry = clock.after(FIRST_RETRY_MS, () => void this.#connect())
-  }
-
-  async #watch(nc: NatsConnection): Promise<void> {
-    for await (const status of nc.status()) {
-      if (status.type === 'disconnect') this.#disconnected(`lost ${status.server}`)
-      else if (status.type === 'reconnect') this.#connected(nc)
-      else if (status.type === 'error') this.#options.log.warn({ error: status.error.message }, 'NATS reports an error')
-    }
-  }
-
   #connected(nc: NatsConnection): void {
-    this.#up = true
+    const { clock, counters, log } = this.#options
+    const now = clock.now()
+    const awayMs = this.#awaySince === undefined ? undefined : Math.round(now - this.#awaySince)
+    this.#era++
+    this.#probing = false
+    this.#heardAt = now
+    counters.busUp = 1
     this.#sent = this.#taken = 0
     this.#acked = 0
     this.#announce(this.#ledger.wanted, this.#ledger.version)
-    this.#groups?.connected()
+    this.#groups?.connected(awayMs)
     this.#retained?.connected(nc)
-    this.#options.log.info({ server: nc.getServer() }, 'connected to NATS')
+    this.#lane.connected()
+    log.info({ server: nc.getServer(), awayMs }, 'connected to NATS')
   }
 
-  #disconnected(reason: string): void {
-    if (!this.#up) return
-    this.#up = false
-    this.#reason = reason
+  #disconnected(): void {
+    this.#awaySince = this.#heardAt
+    this.#options.counters.busUp = 0
     this.#groups?.disconnected()
     this.#retained?.disconnected()
+    this.#lane.disconnected()
     this.#ledger.settle()
-    if (!this.#closed) this.#options.log.warn({ reason }, 'NATS is away: nothing crosses to other gateways')
   }
 
   /** The subjects that every gateway hears. */
-  #listen(nc: NatsConnection): void {
-    this.#subscriptions.clear()
-    this.#cover = new FilterCover()
-    this.#long = undefined
-    this.#on(nc, 'g', (data) => this.#groups?.heard(data))
-    this.#on(nc, ASK_SUBJECT, (data) => this.#questions.heardQuestion(data))
-    this.#on(nc, answerSubject(this.#options.id), (data) => this.#questions.heardAnswer(data))
-    this.#on(nc, `to.${encodeLevel(this.#options.id)}`, (data) => this.#take(data, false))
+  #listen(): void {
+    this.#interest.reset()
+    this.#on('g', (data) => this.#groups?.heard(data))
+    this.#on(ASK_SUBJECT, (data) => this.#questions.heardQuestion(data))
+    this.#on(answerSubject(this.#options.id), (data) => this.#questions.heardAnswer(data))
+    this.#on(`to.${encodeLevel(this.#options.id)}`, (data) => this.#take(data, false))
   }
 
-  #on(nc: NatsConnection, subject: string, take: (data: Uint8Array) => void): Subscription {
-    return nc.subscribe(`${this.#prefix}.${subject}`, {
+  #on(subject: string, take: (data: Uint8Array) => void): Subscription {
+    const { clock, counters, log } = this.#options
+    return (this.#connector.client as NatsConnection).subscribe(`${this.#prefix}.${subject}`, {
       callback: (error, msg) => {
         if (error) return
+        this.#heardAt = clock.now()
         try {
-          take(msg.data)
+          const whole = msg.data[0] === PIECE_VERSION ? this.#joiner.take(msg.data) : msg.data
+          if (whole !== undefined) take(whole)
         } catch (malformed) {
-          if (this.#options.counters.busMalformed++ % 1000 === 0) {
-            this.#options.log.warn({ subject: msg.subject, error: String(malformed) }, 'not understood, from NATS')
+          if (counters.busMalformed++ % 1000 === 0) {
+            log.warn({ subject: msg.subject, error: String(malformed) }, 'not understood, from NATS')
           }
         }
       },
@@ -257,27 +262,27 @@ class SubjectBus implements NatsBus {
     const { counters } = this.#options
     counters.busInBytes += data.length
     const { seq, sender, shared, message } = decodeBusMessage(data)
-    if (sender === this.#sender || !this.#window.accept(sender, seq)) return
+    if (sender === this.#sender || sender === this.#keptSender || !this.#window.accept(sender, seq)) return
     counters.busIn++
     this.#handlers?.message(message, direct, direct ? NO_FILTERS : shared)
   }
 
+  /** Also while NATS is away: the client tells the server of its subscriptions when it is back. */
   #announce(changes: ReadonlyMap<string, number>, version: number): void {
-    const nc = this.#nc
-    if (nc === undefined || !this.#up) return
     const groups: [string, number][] = []
-    const plain: string[] = []
-    for (const [filter, members] of changes) {
-      if (filter.startsWith('$share/')) groups.push([filter, members])
-      else plain.push(...this.#change(filter, members > 0), filter)
-    }
-    for (const filter of plain) if (this.#needed(filter)) this.#open(nc, filter)
-    if (this.#subscriptions.size > 0) this.#long ??= this.#on(nc, LONG_SUBJECT, (data) => this.#take(data, true))
+    const plain: [string, number][] = []
+    for (const change of changes) (change[0].startsWith('$share/') ? groups : plain).push(change)
+    const nc = this.#connector.client
+    const touched = nc === undefined ? [] : this.#interest.open(plain)
     this.#groups?.change(groups)
+    if (nc === undefined || !this.#connector.up) {
+      this.#interest.shut(touched)
+      return
+    }
     nc.flush().then(
       () => {
         // Only now: what the server sent for an old subscription before it had the new one has arrived by now.
-        for (const filter of plain) if (!this.#needed(filter)) this.#shut(filter)
+        this.#interest.shut(touched)
         this.#acked = Math.max(this.#acked, version)
         this.#ledger.settle()
       },
@@ -286,101 +291,80 @@ class SubjectBus implements NatsBus {
     )
   }
 
-  /** Returns the filters whose need of a subscription may have changed with this one. */
-  #change(filter: string, wanted: boolean): string[] {
-    if (wanted) this.#cover.add(filter)
-    else this.#cover.delete(filter)
-    return this.#cover.narrower(filter)
+  get #full(): boolean {
+    return this.#sent - this.#taken > SOFT_LIMIT
   }
 
-  #needed(filter: string): boolean {
-    return this.#ledger.wanted.has(filter) && !this.#cover.covers(filter)
-  }
-
-  #open(nc: NatsConnection, filter: string): void {
-    if (this.#subscriptions.has(filter)) return
-    const subjects = filterSubjects(filter)
-    this.#subscriptions.set(
-      filter,
-      subjects.map((subject) => this.#on(nc, subject, (data) => this.#take(data, true))),
-    )
-  }
-
-  #shut(filter: string): void {
-    for (const subscription of this.#subscriptions.get(filter) ?? []) subscription.unsubscribe()
-    this.#subscriptions.delete(filter)
-    if (this.#subscriptions.size > 0) return
-    this.#long?.unsubscribe()
-    this.#long = undefined
-  }
-
-  /** False, and counted, when the message cannot cross now. */
-  #admits(message: Message): boolean {
+  /** False, and counted, when a message that may be lost cannot cross now. */
+  #admits(): boolean {
     const { counters } = this.#options
-    const waiting = this.#sent - this.#taken + message.payload.length
-    if (!this.#up) counters.busDroppedAway++
-    else if (waiting > HARD_LIMIT || (waiting > SOFT_LIMIT && message.qos === 0)) counters.busDroppedSlow++
+    if (!this.#connector.up) counters.busDroppedAway++
+    else if (this.#full) counters.busDroppedSlow++
     else return true
     return false
   }
 
-  #send(subject: string, message: Message, shared: readonly string[]): void {
+  #send(subject: string, message: Message, shared: readonly string[], kept: boolean): void {
+    const seq = kept ? ++this.#keptSeq : ++this.#seq
+    const data = encodeBusMessage(seq, kept ? this.#keptSender : this.#sender, shared, message)
+    if (data.length > MAX_WHOLE) this.#tooLarge({ topic: message.topic, bytes: data.length, most: MAX_WHOLE })
+    else if (kept) this.#lane.send(subject, data)
+    else if (this.#publish(subject, data)) this.#count(data)
+  }
+
+  /** False while too much is under way, or NATS is away. */
+  #sendKept(subject: string, data: Uint8Array): boolean {
+    if (this.#full || !this.#publish(subject, data)) return false
+    this.#count(data)
+    return true
+  }
+
+  #count(data: Uint8Array): void {
     const { counters } = this.#options
-    const data = encodeBusMessage(++this.#seq, this.#sender, shared, message)
-    if (!this.#publish(subject, data)) return
     counters.busOut++
     counters.busOutBytes += data.length
   }
 
-  /** False when it does not go out: NATS is away, or would refuse it as too large. */
+  /** False when NATS is away. What it would refuse as too large goes in pieces. */
   #publish(subject: string, data: Uint8Array): boolean {
-    const nc = this.#nc
-    if (nc === undefined || !this.#up || nc.isClosed()) return false
-    if (data.length > (nc.info?.max_payload ?? 0)) {
-      this.#options.counters.busDroppedLarge++
-      return false
-    }
-    nc.publish(`${this.#prefix}.${subject}`, data)
+    const nc = this.#connector.client
+    if (nc === undefined || !this.#connector.up) return false
+    const most = nc.info?.max_payload ?? 0
+    const pieces = data.length <= most ? [data] : splitRecord(data, most, this.#sender, ++this.#transfers)
+    if (pieces === undefined) this.#tooLarge({ subject, bytes: data.length, most })
+    else if (pieces.length > 1) this.#options.counters.busPieced++
+    for (const piece of pieces ?? []) nc.publish(`${this.#prefix}.${subject}`, piece)
     this.#sent += data.length
     if (!this.#probing) this.#probe(nc)
     return true
   }
 
+  #tooLarge(what: { topic?: string; subject?: string; bytes: number; most: number }): void {
+    const { counters, clock, log } = this.#options
+    counters.busDroppedLarge++
+    if (clock.now() - this.#warnedAt < WARN_EVERY_MS) return
+    this.#warnedAt = clock.now()
+    log.warn(what, 'too large to cross NATS: other gateways do not get it')
+  }
+
   /** Asks the server once at a time how far it has come: the client itself would buffer without bound. */
   #probe(nc: NatsConnection): void {
     this.#probing = true
+    const era = this.#era
     const upTo = this.#sent
-    const done = () => {
-      this.#probing = false
-      if (this.#up && this.#sent > this.#taken) this.#probe(nc)
-    }
+    const { mark } = this.#lane
     nc.flush().then(
       () => {
+        if (era !== this.#era) return
+        this.#probing = false
         this.#taken = Math.max(this.#taken, upTo)
-        done()
+        this.#heardAt = this.#options.clock.now()
+        this.#lane.taken(mark)
+        if (this.#connector.up && !this.#probing && this.#sent > this.#taken) this.#probe(nc)
       },
       () => {
-        this.#probing = false
+        if (era === this.#era) this.#probing = false
       },
     )
   }
-}
-
-/** Servers without credentials, which the client wants apart. */
-function clientOptions(servers: string): NodeConnectionOptions {
-  const urls = servers
-    .split(',')
-    .map((server) => new URL(server.includes('://') ? server.trim() : `nats://${server.trim()}`))
-  const first = urls[0]
-  const options: NodeConnectionOptions = { servers: urls.map((url) => url.host) }
-  if (first?.password) {
-    options.user = decodeURIComponent(first.username)
-    options.pass = decodeURIComponent(first.password)
-  } else if (first?.username) options.token = decodeURIComponent(first.username)
-  if (urls.some((url) => url.protocol === 'tls:')) options.tls = {}
-  return options
-}
-
-function hidePasswords(servers: string): string {
-  return servers.replace(/\/\/[^@/,]*@/g, '//***@')
 }

@@ -14,6 +14,10 @@ export interface GroupsPort {
   readonly handlers: Pick<BusHandlers, 'members'>
   /** Publishes to all gateways; does nothing while NATS is away. */
   readonly tell: (news: Uint8Array) => void
+  /** A gateway said something; `awayMs` when it is back, and heard nothing for so long. */
+  readonly spoke?: (gateway: string, awayMs: number | undefined) => void
+  /** A gateway said goodbye. */
+  readonly left?: (gateway: string) => void
 }
 
 export const BEAT_MS = 1000
@@ -66,10 +70,14 @@ export class NatsGroups {
     this.#say(GroupWord.CHANGE, changes)
   }
 
-  /** NATS is there: says everything, and asks the others to. */
-  connected(): void {
+  /**
+   * NATS is there: says everything, and asks the others to.
+   * @param awayMs how long this gateway heard nothing that it should have; absent for a new one
+   */
+  connected(awayMs?: number): void {
     this.#say(GroupWord.ALL, [...this.#own])
     this.#word(GroupWord.ASK)
+    if (awayMs !== undefined) this.#word(GroupWord.BACK, awayMs)
   }
 
   /** NATS is away: nobody else can be given a message. */
@@ -84,10 +92,13 @@ export class NatsGroups {
     if (gateway === this.#port.id) return
     if (kind === GroupWord.BYE) {
       this.#forget(gateway)
+      this.#port.left?.(gateway)
       return
     }
     const neighbour = this.#neighbourOf(gateway)
     neighbour.heard = this.#port.clock.now()
+    this.#port.spoke?.(gateway, kind === GroupWord.BACK ? news.version : undefined)
+    if (kind === GroupWord.BACK) return
     if (kind === GroupWord.ASK) this.#say(GroupWord.ALL, [...this.#own])
     else if (kind === GroupWord.BEAT) {
       if (news.version !== neighbour.version) this.#word(GroupWord.ASK)
@@ -139,8 +150,8 @@ export class NatsGroups {
     })
   }
 
-  #word(kind: number): void {
-    this.#port.tell(encodeGroupNews({ kind, gateway: this.#port.id, version: this.#version, members: [] }))
+  #word(kind: number, version = this.#version): void {
+    this.#port.tell(encodeGroupNews({ kind, gateway: this.#port.id, version, members: [] }))
   }
 
   /** In pieces, the last of which carries the version; ALL only begins, and goes on as CHANGE. */

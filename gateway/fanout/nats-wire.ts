@@ -5,7 +5,7 @@
  * chosen for):
  *
  *     u8      version: 1
- *     varint  running number of the sender
+ *     varint  running number of the sender; what must not be lost has numbers, and a sender, of its own
  *     text    sender: gateway id and a number drawn at its start
  *     varint  n, n times text: `$share/` filters; none on a topic's subject
  *     ...     envelope (envelope.ts)
@@ -13,9 +13,10 @@
  * A word about shared groups, on the subject that all gateways hear:
  *
  *     u8      version: 1
- *     u8      kind: 1 ALL (what I said before is void), 2 CHANGE, 3 BEAT (I live), 4 ASK (say ALL), 5 BYE
+ *     u8      kind: 1 ALL (what I said before is void), 2 CHANGE, 3 BEAT (I live), 4 ASK (say ALL), 5 BYE, 6 BACK
  *     text    gateway id
- *     varint  version of the sender's groups that this leads to; 0 with ALL and CHANGE: more follows
+ *     varint  version of the sender's groups that this leads to; 0 with ALL and CHANGE: more follows; with BACK the
+ *             milliseconds for which it heard nothing
  *     ...     members and filter (varint, text), repeated: ALL and CHANGE only
  */
 
@@ -56,7 +57,7 @@ export function decodeBusMessage(bytes: Uint8Array): BusMessage {
   return { seq, sender, shared, message: decodeEnvelope(bytes, reader.pos) }
 }
 
-export const GroupWord = { ALL: 1, CHANGE: 2, BEAT: 3, ASK: 4, BYE: 5 } as const
+export const GroupWord = { ALL: 1, CHANGE: 2, BEAT: 3, ASK: 4, BYE: 5, BACK: 6 } as const
 
 export interface GroupNews {
   readonly kind: number
@@ -82,7 +83,7 @@ export function encodeGroupNews({ kind, gateway, version, members }: GroupNews):
 export function decodeGroupNews(bytes: Uint8Array): GroupNews {
   const reader = readVersion(bytes)
   const kind = reader.u8()
-  if (kind < GroupWord.ALL || kind > GroupWord.BYE) throw new RangeError(`kind ${kind}`)
+  if (kind < GroupWord.ALL || kind > GroupWord.BACK) throw new RangeError(`kind ${kind}`)
   const gateway = reader.text()
   const version = reader.varint()
   const members: [string, number][] = []

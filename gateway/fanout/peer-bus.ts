@@ -123,7 +123,7 @@ class DialingBus implements PeerBus {
       link.close()
     }
     for (const [id, url] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#linkTo(id, url))
-    this.#ledger.settle()
+    this.#linksChanged()
   }
 
   ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {
@@ -164,6 +164,11 @@ class DialingBus implements PeerBus {
     for (const guest of [...this.#guests.values()]) guest.disconnect('this gateway stops')
   }
 
+  #linksChanged(): void {
+    this.#options.counters.busUp = [...this.#links.values()].every(({ connected }) => connected) ? 1 : 0
+    this.#ledger.settle()
+  }
+
   /** The oldest version among what the connected gateways know. */
   #acknowledged(): number {
     let known = Number.POSITIVE_INFINITY
@@ -185,7 +190,7 @@ class DialingBus implements PeerBus {
           if (connected) log.info({ gateway: id, url }, 'connected to gateway')
           else if (!this.#closed) log.warn({ gateway: id, url, ...link.status }, 'lost the connection to gateway')
         }
-        this.#ledger.settle()
+        this.#linksChanged()
       },
     })
     return link

@@ -3,8 +3,9 @@
  * each of its subscriptions that match, and a gateway with `a/+` and `+/b` has two.
  */
 
-/** How far a number may lag behind the highest one: copies come next to each other, a changed route may reorder some. */
-export const WINDOW = 1024
+/** How far a number may lag behind the highest one: copies come next to each other, what
+ * one gateway missed comes behind what all got meanwhile. */
+export const WINDOW = 4096
 /** Senders that are remembered. */
 const MAX_SENDERS = 1024
 

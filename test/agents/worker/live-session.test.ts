@@ -182,7 +182,11 @@ t.test('the grace period begins anew when a session is lost by another gateway',
   const waits: (() => void)[] = []
   const clock: Clock = {
     ...systemClock,
-    after: (ms, fn) => (ms === GRACE_MS ? (waits.push(fn), () => {}) : systemClock.after(ms, fn)),
+    after: (ms, fn) => {
+      if (ms !== GRACE_MS) return systemClock.after(ms, fn)
+      waits.push(fn)
+      return () => {}
+    },
   }
   const { worker } = await startWorker(t, handler, { clock, limits: { graceMs: GRACE_MS } })
   for (const epoch of [1, 2]) {

@@ -186,16 +186,26 @@ t.test('the bus over NATS', { skip: !hasNatsServer && 'nats-server is not instal
     t.same(await a.ask(Uint8Array.of(7), 3000), [Uint8Array.of(7)])
   })
 
-  t.test('a message that NATS would refuse is counted, and does no harm', async (t) => {
-    const [a, b] = (await startFleet(t, server, ['a', 'b'], 'large')) as [Gateway, Gateway]
-    const one = new Recorder('one')
-    await subscribe(b, one, '#')
-    a.fanout.publish(message('x', 'x'.repeat(1024 * 1024)))
-    a.fanout.publish(message('x', 'small'))
-    await one.reach(1)
-    t.same(one.payloads, ['small'])
-    t.equal(a.counters.busDroppedLarge, 1)
-  })
+  t.test(
+    'a message that is larger than NATS takes crosses in pieces; one that is far too large is counted',
+    async (t) => {
+      const [a, b] = (await startFleet(t, server, ['a', 'b'], 'large')) as [Gateway, Gateway]
+      const one = new Recorder('one')
+      await Promise.all([subscribe(b, one, '#'), subscribe(b, one, 'x', 1)])
+      const large = 'abcdefghij'.repeat(300_000)
+      a.fanout.publish(message('x', large))
+      a.fanout.publish(message('x', large, { qos: 1 }))
+      a.fanout.publish(message('x', 'x'.repeat(33 * 1024 * 1024)))
+      a.fanout.publish(message('x', 'small'))
+      await one.reach(3)
+      t.strictSame(
+        one.payloads.map((payload) => (payload === large ? 'large' : payload.slice(0, 10))),
+        ['large', 'large', 'small'],
+      )
+      t.match(a.counters, { busDroppedLarge: 1, busPieced: 2, busOut: 3 })
+      t.equal(b.counters.busIn, 3)
+    },
+  )
 
   t.test('while NATS is away local delivery goes on, and it heals by itself', async (t) => {
     const own = await NatsServer.start()
@@ -211,6 +221,9 @@ t.test('the bus over NATS', { skip: !hasNatsServer && 'nats-server is not instal
     for (let i = 0; i < 4; i++) a.fanout.publish(message('x', `${i}`))
     t.same([atA.payloads, member.payloads, atB.payloads], [['0', '1', '2', '3'], ['0', '1', '2', '3'], []])
     t.equal(a.counters.busDroppedAway, 4)
+    for (const i of [1, 2, 3]) a.fanout.publish(message('x', `kept ${i}`, { qos: 1 }))
+    t.match(a.fanout.status(), { queued: 3 })
+    t.match(a.counters, { busQueued: 3, busUp: 0, busDroppedAway: 4 })
     a.fanout.publish(message('r', 'during', { retain: true, at: 2 }))
     const late = new Recorder('late')
     await subscribe(b, late, 'y')
@@ -218,12 +231,63 @@ t.test('the bus over NATS', { skip: !hasNatsServer && 'nats-server is not instal
     const from = Date.now()
     await until(() => [a, b].every(isUp(1)), 'both to be back', 10_000)
     t.ok(Date.now() - from < 3000, `back after ${Date.now() - from} ms`)
+    await atB.reach(3)
     a.fanout.publish(message('x', 'again'))
     a.fanout.publish(message('y', 'new'))
-    await Promise.all([atB.reach(1), late.reach(1)])
-    t.same([atB.payloads, late.payloads], [['again'], ['new']])
+    await Promise.all([atB.reach(4), late.reach(1)])
+    t.same([atB.payloads, late.payloads], [['kept 1', 'kept 2', 'kept 3', 'again'], ['new']])
+    // b says that it was away, and what it missed may go once more.
+    await until(() => a.counters.busQueued === 0, 'the queue to be empty')
+    t.equal(a.counters.busUp, 1)
     const kept = () => Buffer.from(b.fanout.retained.get('r')?.payload ?? []).toString()
     await until(() => kept() === 'during', 'what was retained meanwhile')
+  })
+
+  t.test(
+    'a server that stands still is noticed, its full socket is let go of, and nothing acknowledged is lost',
+    async (t) => {
+      const own = await NatsServer.start()
+      t.teardown(() => own.remove())
+      const [a, b] = (await startFleet(t, own, ['a', 'b'], 'still')) as [Gateway, Gateway]
+      const atB = new Recorder('b1')
+      await subscribe(b, atB, 'x', 1)
+      own.freeze()
+      const from = Date.now()
+      // More than the kernel buffers: the client cannot write it to the end.
+      const bulk = 'y'.repeat(1_000_000)
+      for (let i = 0; i < 20; i++) a.fanout.publish(message('x', `${i} ${bulk}`, { qos: 1 }))
+      await until(() => a.fanout.status().state === 'cut', 'a to see it', 10_000)
+      t.ok(Date.now() - from < 5000, `seen after ${Date.now() - from} ms`)
+      a.fanout.publish(message('x', '20 last', { qos: 1 }))
+      await new Promise((resolve) => setTimeout(resolve, 1200))
+      own.thaw()
+      await atB.reach(21)
+      t.same(
+        atB.payloads.map((payload) => Number.parseInt(payload, 10)),
+        Array.from({ length: 21 }, (_, i) => i),
+      )
+      t.equal(a.counters.busDroppedAway, 0)
+    },
+  )
+
+  t.test('subscriptions that end while NATS is away stay ended', async (t) => {
+    const own = await NatsServer.start()
+    t.teardown(() => own.remove())
+    const [a, b] = (await startFleet(t, own, ['a', 'b'], 'ended')) as [Gateway, Gateway]
+    const [atA, atB] = [new Recorder('a1'), new Recorder('b1')]
+    await Promise.all([subscribe(b, atB, 'gone'), subscribe(b, atB, '$share/g/x'), subscribe(a, atA, '$share/g/x')])
+    await own.stop()
+    await until(() => [a, b].every(({ fanout }) => fanout.status().state === 'cut'), 'both to see it')
+    b.fanout.unsubscribe(atB, 'gone')
+    b.fanout.unsubscribe(atB, '$share/g/x')
+    await own.start()
+    await until(() => [a, b].every(isUp(1)), 'both to be back', 10_000)
+    await subscribe(b, atB, 'stays')
+    a.fanout.publish(message('gone', 'no'))
+    for (let i = 0; i < 10; i++) a.fanout.publish(message('x', `${i}`))
+    a.fanout.publish(message('stays', 'yes'))
+    await atB.reach(1)
+    t.same([atB.payloads, atA.got.length, b.counters.busIn], [['yes'], 10, 1])
   })
 
   t.test('it starts without NATS, and says that retained messages need JetStream', async (t) => {

@@ -80,3 +80,29 @@ t.test('a gateway that is silent, or says goodbye, or loses NATS, has nobody', a
   a.disconnected()
   t.same(medium.known.get('a'), {})
 })
+
+t.test('who speaks is told, and for how long it was away', async (t) => {
+  const clock = new ManualClock()
+  const said: Uint8Array[] = []
+  const spoken: unknown[] = []
+  const tell = (news: Uint8Array) => void said.push(news)
+  const b = new NatsGroups({ id: 'b', clock, handlers: { members: () => {} }, tell })
+  const a = new NatsGroups({
+    ...{ id: 'a', clock, handlers: { members: () => {} }, tell: () => {} },
+    spoke: (gateway, awayMs) => spoken.push([gateway, awayMs]),
+    left: (gateway) => spoken.push([gateway, 'left']),
+  })
+  b.connected()
+  b.connected(1234)
+  b.close()
+  for (const news of said) a.heard(news)
+  t.same(spoken.slice(-2), [
+    ['b', 1234],
+    ['b', 'left'],
+  ])
+  t.same(
+    spoken.slice(0, -2).filter((one) => (one as unknown[])[1] !== undefined),
+    [],
+  )
+  t.same([...a.neighbours], [])
+})

@@ -16,6 +16,8 @@ t.test('golden vectors', async (t) => {
   t.equal(hex(encodeBusMessage(1, 'g', ['$share/s/a'], x)), '01010167010a' + '2473686172652f732f61' + '01000101610078')
   const news = { kind: GroupWord.CHANGE, gateway: 'g', version: 2, members: [['$share/s/a', 3]] as const }
   t.equal(hex(encodeGroupNews(news)), '0102016702' + '030a2473686172652f732f61')
+  const back = { kind: GroupWord.BACK, gateway: 'g', version: 300, members: [] }
+  t.equal(hex(encodeGroupNews(back)), '01060167ac02')
 })
 
 t.test('both come back as they were', async (t) => {
