@@ -1,6 +1,9 @@
 /**
  * Planned moves, paced: a budget of moves a second and of moves in flight. Moves away from a dead worker never come
  * here; they happen at once. Pause holds the queue; whatever is in flight ends.
+ *
+ * A batch begins slowly and doubles its pace until it has the whole budget: a worker that just started has its code
+ * compiled by its first frames, and every session that it got at once would wait for that.
  */
 
 import type { MoveReceipt } from '../../proto/control.js'
@@ -25,6 +28,13 @@ export interface MoveProgress {
   receipts: MoveReceipt[]
 }
 
+/** A batch begins with this share of the budget, */
+const FIRST_PACE = 1 / 16
+/** doubles its pace in this time, milliseconds, */
+const DOUBLING_MS = 200
+/** and is over when nothing moved for so long, milliseconds. */
+const REST_MS = 1000
+
 /** Receipts kept until they are reported. */
 const MAX_RECEIPTS = 1000
 
@@ -39,13 +49,16 @@ export class Mover {
   /** Token bucket: moves that may begin now. */
   #tokens = 0
   #filledAt: number
+  /** When the batch of moves began that runs now, and when the last one of it ended. */
+  #beganAt: number
+  #endedAt = Number.NEGATIVE_INFINITY
   #wake: (() => void) | undefined
 
   constructor(options: Partial<MoverOptions>, clock: Clock) {
     this.#options = { ...DEFAULT_MOVER_OPTIONS, ...options }
     this.#clock = clock
     this.#filledAt = clock.now()
-    this.#tokens = this.#burst()
+    this.#beganAt = this.#filledAt
   }
 
   /** Moves that wait or run. */
@@ -63,6 +76,7 @@ export class Mover {
   /** Queues a binding for a handoff. */
   plan(binding: Binding): void {
     if (this.#aborted || this.#queue.has(binding) || this.#running.has(binding)) return
+    if (this.pending === 0) this.#begin()
     this.#queue.add(binding)
     this.#progressOf(binding.pool).planned++
     this.#wakeSoon(0)
@@ -86,6 +100,7 @@ export class Mover {
     const progress = this.#progressOf(binding.pool)
     const planned = this.#running.delete(binding) || this.#queue.delete(binding)
     if (!planned) progress.planned++
+    else this.#endedAt = this.#clock.now()
     if (clean) progress.done++
     else progress.failed++
     if (progress.receipts.length < MAX_RECEIPTS)
@@ -118,7 +133,7 @@ export class Mover {
     for (const binding of this.#queue) {
       if (this.#running.size >= this.#options.inFlight) return
       if (this.#tokens < 1) {
-        this.#wakeSoon(Math.max(1, 1000 / this.#options.perSecond))
+        this.#wakeSoon(Math.max(1, 1000 / this.#pace()))
         return
       }
       this.#queue.delete(binding)
@@ -132,15 +147,28 @@ export class Mover {
     }
   }
 
+  /** The first move of a batch begins at once; one that follows closely goes on at the pace of the last. */
+  #begin(): void {
+    const now = this.#clock.now()
+    if (now - this.#endedAt < REST_MS) return
+    this.#beganAt = now
+    this.#filledAt = now
+    this.#tokens = 1
+  }
+
   #fill(): void {
     const now = this.#clock.now()
-    this.#tokens = Math.min(this.#burst(), this.#tokens + ((now - this.#filledAt) * this.#options.perSecond) / 1000)
+    const pace = this.#pace()
+    // Ten milliseconds' worth, at least one: moves that begin together wait for each other.
+    const burst = Math.max(1, pace / 100)
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) * pace) / 1000)
     this.#filledAt = now
   }
 
-  /** Ten milliseconds' worth, at least one: moves that begin together wait for each other. */
-  #burst(): number {
-    return Math.max(1, this.#options.perSecond / 100)
+  /** Moves a second by now. */
+  #pace(): number {
+    const doublings = (this.#clock.now() - this.#beganAt) / DOUBLING_MS
+    return this.#options.perSecond * Math.min(1, FIRST_PACE * 2 ** doublings)
   }
 
   #wakeSoon(ms: number): void {

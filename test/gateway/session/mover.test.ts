@@ -26,15 +26,34 @@ t.test('no more moves begin than may be in flight; each that ends lets another b
   t.equal(mover.pending, 9)
 })
 
-t.test('moves begin at the rate of the budget', async (t) => {
+t.test('moves begin slowly, and at the rate of the budget once the batch has got going', async (t) => {
   const clock = new ModelClock()
   const moved: number[] = []
-  const mover = new Mover({ perSecond: 100, inFlight: 1000 }, clock)
-  for (const binding of fakes(200, moved)) mover.plan(binding)
+  const mover = new Mover({ perSecond: 1000, inFlight: 10_000 }, clock)
+  const bindings = fakes(5000, moved)
+  for (const binding of bindings) mover.plan(binding)
+  const during = (ms: number) => {
+    const before = moved.length
+    clock.advance(ms)
+    return moved.length - before
+  }
+  const [first, second, , full] = [during(200), during(200), during(400), during(1000)] as const
+  t.ok(first > 12 && first < 22, `${first} in the first 200 ms`)
+  t.ok(second > first * 1.6 && second < first * 2.4, `${second} in the next ones`)
+  t.ok(full > 950 && full <= 1010, `${full} in a whole second`)
+
+  for (const [i, binding] of bindings.entries()) if (i < moved.length) mover.finished(binding, `d${i}`, handover)
+  clock.advance(4000)
+  for (const binding of bindings) mover.finished(binding, 'd', handover)
+  t.equal(mover.pending, 0)
+  for (const binding of bindings.slice(0, 500)) mover.plan(binding)
+  t.ok(during(200) > 150, 'what follows at once goes on at that pace')
   clock.advance(1000)
-  t.ok(moved.length >= 95 && moved.length <= 110, `${moved.length} in the first second`)
-  clock.advance(1500)
-  t.equal(moved.length, 200)
+  for (const binding of bindings) mover.finished(binding, 'd', handover)
+  clock.advance(2000)
+  for (const binding of bindings.slice(0, 500)) mover.plan(binding)
+  const again = during(200)
+  t.ok(again > 12 && again < 22, `${again} in the first 200 ms of the next batch`)
 })
 
 t.test('a pause holds what has not begun, and resuming goes on', async (t) => {
