@@ -7,39 +7,27 @@
  */
 
 import { SluiceError } from '../../proto/errors.js'
-import { encodeFrame } from '../../proto/frame.js'
 import type { Attach, AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
-import { DownlinkWindow } from './downlink-window.js'
+import { Downlink, type DownlinkLimits, type DownlinkOwner, type DownlinkPort } from './downlink.js'
 import type { WorkerHandler, WorkerLog, WorkerSession } from './handler.js'
 import { isThenable } from './handler.js'
-import type { Headers, SendOptions } from './send-options.js'
+import type { SendOptions } from './send-options.js'
 import type { QueueBudget, Taken, UplinkLimits, UplinkOwner } from './uplink.js'
 import { Uplink } from './uplink.js'
 import type { WorkerFrame } from './worker-frame.js'
 
-/** The largest payload of one frame, in bytes. */
-export const MAX_PAYLOAD = 1024 * 1024
 /** The largest state that a handoff carries, in bytes. */
 export const MAX_STATE = 8 * 1024 * 1024
 
-export interface SessionLimits extends UplinkLimits {
-  /** Acknowledged frames and bytes of one session that the device has not confirmed. */
-  readonly windowFrames: number
-  readonly windowBytes: number
-}
+export interface SessionLimits extends UplinkLimits, DownlinkLimits {}
 
 /** The link that a session is bound on, as the session sees it. */
-export interface SessionLink {
+export interface SessionLink extends DownlinkPort {
   readonly gateway: string
-  /** True while more waits for the gateway than may. */
-  readonly full: boolean
   attached(binding: number, epoch: number, resumed: boolean): void
   refused(binding: number, refusal: AttachRefused): void
   detached(binding: number, detached: Detached): void
   close(binding: number, close: CloseBinding): void
-  /** Writes a DATA frame straight into the link's batch. */
-  frame(binding: number, topic: string, payload: Uint8Array, headers: Headers | undefined): void
-  frameKept(binding: number, bytes: Uint8Array, redelivered: boolean): void
   /** ACKs the session's progress once, at the end of this tick. */
   ackSoon(session: LiveSession): void
 }
@@ -54,21 +42,12 @@ export interface SessionHost {
   left(session: LiveSession): void
 }
 
-const utf8 = new TextEncoder()
-
-/** A fire-and-forget frame that is sent before the gateway was told that the session is open. */
-interface Early {
-  topic: string
-  payload: Uint8Array
-  headers: Headers | undefined
-}
-
 /** Session and slot, where there is one: the unit that epochs, dedupe and state belong to. */
 export function bindingKey(attach: Attach): string {
   return attach.slot === undefined ? attach.session : `${attach.session}#${attach.slot}`
 }
 
-export class LiveSession implements WorkerSession, UplinkOwner {
+export class LiveSession implements WorkerSession, UplinkOwner, DownlinkOwner {
   readonly id: string
   /** What the worker knows it by. */
   readonly key: string
@@ -84,16 +63,12 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   ackWaits = false
   readonly #host: SessionHost
   readonly #uplink: Uplink
+  readonly #downlink: Downlink
   #link: SessionLink | undefined
   #gateway: string
   #state: 'opening' | 'open' | 'leaving' | 'ended' = 'opening'
   /** True once it was attached a second time. */
   #again = false
-  /** Last downlink seq that was given out. */
-  #sent: number
-  #window: DownlinkWindow | undefined
-  #early: Early[] | undefined
-  #waiting: (() => void)[] | undefined
 
   constructor(host: SessionHost, link: SessionLink, binding: number, attach: Attach) {
     this.#host = host
@@ -107,8 +82,8 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     this.binding = binding
     this.#link = link
     this.#gateway = link.gateway
-    this.#sent = attach.sent ?? 0
     this.#uplink = new Uplink(this, host.limits, host.budget, attach.acked)
+    this.#downlink = new Downlink(this, host.limits, attach.sent ?? 0)
   }
 
   get gateway(): string {
@@ -121,6 +96,11 @@ export class LiveSession implements WorkerSession, UplinkOwner {
 
   get open(): boolean {
     return this.#state !== 'ended'
+  }
+
+  /** True once the gateway was told that the session is open. */
+  get announced(): boolean {
+    return this.#state !== 'opening'
   }
 
   /** Last uplink seq that was processed. */
@@ -148,7 +128,8 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   /** True when `attach` goes on where this object stands; false when another worker had the session in between. */
   continues(attach: Attach): boolean {
     const alive = this.#state === 'opening' || this.#state === 'open'
-    return alive && attach.state === undefined && attach.acked <= this.#uplink.seen && (attach.sent ?? 0) <= this.#sent
+    if (!alive || attach.state !== undefined) return false
+    return attach.acked <= this.#uplink.seen && (attach.sent ?? 0) <= this.#downlink.sent
   }
 
   /** The session is attached again: the device, its gateway or the link came back. */
@@ -177,16 +158,12 @@ export class LiveSession implements WorkerSession, UplinkOwner {
 
   /** The device confirmed what was sent up to `seq`. */
   confirmed(seq: number): void {
-    this.#window?.ack(seq)
-    this.roomAgain()
+    this.#downlink.confirmed(seq)
   }
 
   /** Lets those go on that wait for room, when there is some. */
   roomAgain(): void {
-    if (this.#waiting === undefined || !(this.#room() || this.#state === 'ended')) return
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    for (const go of waiting) go()
+    this.#downlink.roomAgain()
   }
 
   /** DETACH: finishes what came, then lets go. */
@@ -212,22 +189,11 @@ export class LiveSession implements WorkerSession, UplinkOwner {
   }
 
   send(payload: Uint8Array | string, options: SendOptions = {}): boolean {
-    const bytes = typeof payload === 'string' ? utf8.encode(payload) : payload
-    const topic = options.topic ?? ''
-    if (bytes.length > MAX_PAYLOAD) {
-      throw new SluiceError('frame_too_large', `a payload of ${bytes.length} bytes; at most ${MAX_PAYLOAD} can be sent`)
-    }
-    return options.acked === true
-      ? this.#sendAcked(topic, bytes, options.headers)
-      : this.#sendOnce(topic, bytes, options.headers)
+    return this.#downlink.send(payload, options)
   }
 
   drained(): Promise<void> {
-    if (this.#room() || this.#state === 'ended') return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#waiting ??= []
-      this.#waiting.push(resolve)
-    })
+    return this.#downlink.drained()
   }
 
   close(reason: string): void {
@@ -264,9 +230,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     }
     this.#state = 'open'
     this.#announce(undefined)
-    const early = this.#early
-    this.#early = undefined
-    for (const { topic, payload, headers } of early ?? []) this.#link?.frame(this.binding, topic, payload, headers)
+    this.#downlink.sendEarly()
     this.#uplink.start()
   }
 
@@ -275,8 +239,7 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     const link = this.#link
     if (link === undefined) return
     link.attached(this.binding, this.epoch, this.#again)
-    const again = attach !== undefined
-    this.#window?.visitAfter(attach?.sent ?? 0, (bytes) => link.frameKept(this.binding, bytes, again))
+    this.#downlink.resend(attach?.sent ?? 0, attach !== undefined)
     if (attach !== undefined && this.acked > attach.acked) link.ackSoon(this)
     this.roomAgain()
   }
@@ -322,37 +285,9 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     if (size > MAX_STATE)
       this.#host.log.error({ session, device, size }, 'the state is above 8 MiB: the session moves without it')
     const kept = size > 0 && size <= MAX_STATE ? { state: state as Uint8Array } : {}
-    if (this.#state === 'leaving') this.#link?.detached(this.binding, { epoch, acked, sent: this.#sent, ...kept })
+    if (this.#state === 'leaving')
+      this.#link?.detached(this.binding, { epoch, acked, sent: this.#downlink.sent, ...kept })
     this.#finish()
-  }
-
-  #sendOnce(topic: string, payload: Uint8Array, headers: Headers | undefined): boolean {
-    const link = this.#link
-    if (link === undefined || link.full || this.#state === 'ended') return false
-    if (this.#state !== 'opening') link.frame(this.binding, topic, payload, headers)
-    else {
-      this.#early ??= []
-      if (this.#early.length >= this.#host.limits.queuedFrames) return false
-      this.#early.push({ topic, payload: payload.slice(), headers })
-    }
-    return true
-  }
-
-  #sendAcked(topic: string, payload: Uint8Array, headers: Headers = {}): boolean {
-    if (this.#state === 'ended' || !this.#room()) return false
-    const seq = ++this.#sent
-    const bytes = encodeFrame({ topic, payload, seq, headers })
-    this.#window ??= new DownlinkWindow()
-    this.#window.push(seq, bytes)
-    if (this.#state !== 'opening') this.#link?.frameKept(this.binding, bytes, false)
-    return true
-  }
-
-  #room(): boolean {
-    const { windowFrames, windowBytes } = this.#host.limits
-    const window = this.#window
-    if (this.#link?.full === true) return false
-    return window === undefined || (window.size < windowFrames && window.bytes < windowBytes)
   }
 
   #overflow(seq: number): void {
@@ -380,11 +315,9 @@ export class LiveSession implements WorkerSession, UplinkOwner {
     if (this.#state === 'ended') return false
     this.#state = 'ended'
     this.#link = undefined
-    this.#early = undefined
-    this.#window = undefined
     this.#uplink.drop()
     this.#host.left(this)
-    this.roomAgain()
+    this.#downlink.drop()
     return true
   }
 
