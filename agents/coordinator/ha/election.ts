@@ -63,6 +63,9 @@ export class Election {
   #renewing: Promise<void> | undefined
   /** Why the store could not be asked the last time, undefined when it could. */
   #trouble: SluiceError | undefined
+  #problem: string | undefined
+  /** Looks in a row that ended with a problem. */
+  #failures = 0
   /** A leader that stood still asks this first. */
   #doubt: Promise<void> | undefined
   #notBefore = 0
@@ -84,6 +87,11 @@ export class Election {
   /** Whoever leads, as far as is known here. */
   get leader(): Leader | undefined {
     return this.#held ?? this.#options.lease.leader
+  }
+
+  /** Why the store could not be asked at the last look, undefined when it could. */
+  get problem(): string | undefined {
+    return this.#problem
   }
 
   /** How the leader looks from here, undefined for the leader itself. */
@@ -158,13 +166,27 @@ export class Election {
     this.#doubts()
     this.#steppedAt = this.#options.clock.now()
     this.#stepping ??= this.#step()
-      .catch((error: unknown) => {
-        if (!isExpected(error)) this.#options.log.error({ error: String(error) }, 'the election failed')
-      })
+      .then(
+        () => this.#stepped(undefined),
+        (error: unknown) => this.#stepped(error),
+      )
       .finally(() => {
         this.#stepping = undefined
       })
     this.#cancelStep = this.#options.clock.after(STEP_MS, () => this.#tick())
+  }
+
+  /** A store that is away is told once, and so is its coming back. The first look may come before there is a connection. */
+  #stepped(error: unknown): void {
+    const { log } = this.#options
+    const away = error instanceof SluiceError && error.code === 'unavailable'
+    const before = this.#failures
+    this.#problem = away ? error.message : undefined
+    this.#failures = away ? before + 1 : 0
+    if (error !== undefined && !isExpected(error)) log.error({ error: String(error) }, 'the election failed')
+    else if (this.#closed) return
+    else if (this.#failures === 2) log.warn({ reason: this.#problem }, 'the shared store cannot be asked who leads')
+    else if (before > 1 && !away) log.info({}, 'the shared store answers again')
   }
 
   async #step(): Promise<void> {

@@ -6,6 +6,7 @@ import { type ApiRequest, type Endpoint, Router } from '../api/router.js'
 import type { Clock, Log } from '../clock.js'
 import { ControlServer } from '../control-server.js'
 import { type Core, type CoreOptions, createCore, endpointsOf } from '../core.js'
+import { diffRoutes } from '../route-diff.js'
 import type { RouteSpec } from '../table-builder.js'
 import type { Election } from './election.js'
 import { FencedStore, type SharedState } from './fenced-store.js'
@@ -77,6 +78,8 @@ export class Leadership {
       state === undefined ? file : undefined,
     )
     if (state !== undefined) {
+      if (file !== undefined && diffRoutes(core.plane.spec, file).length > 0)
+        log.warn({}, 'the routes file is not looked at: the fleet has routes; sluice routes apply changes them')
       core.plane.publisher.outnumber(state.table.version + VERSION_GAP)
       core.plane.publisher.hold(clock.now() + GATHER_MS)
     }

@@ -165,7 +165,7 @@ class Bucket implements SharedKeys {
       // The bucket may have gone with the server's disk: it is looked for, and made, anew.
       this.#opening = undefined
       if (error instanceof SluiceError) throw error
-      throw away(`NATS does not answer for ${this.#name}: ${error instanceof Error ? error.message : error}`, error)
+      throw away(`NATS does not answer for ${this.#name}: ${reasonOf(error)}`, error)
     }
   }
 
@@ -181,6 +181,12 @@ class Bucket implements SharedKeys {
       throw error
     })
   }
+}
+
+function reasonOf(error: unknown): string {
+  // By name: its class is not exported. A cluster that elects says this too.
+  if (error instanceof Error && error.name === 'JetStreamNotEnabled') return 'no JetStream there (nats-server -js)'
+  return error instanceof Error ? error.message : String(error)
 }
 
 function isConflict(error: unknown): boolean {

@@ -19,6 +19,8 @@ export interface ReplicaOptions {
   readonly id: string
   readonly places?: CoreOptions['places']
   readonly keys: SharedKeys
+  /** Why nobody leads, where that is known. */
+  readonly problem: () => string | undefined
   readonly clock: Clock
   readonly log: Log
 }
@@ -86,9 +88,12 @@ export class Replica {
   /** Endpoints that read. @throws SluiceError `unavailable` before there is a state */
   endpoints(): Endpoint[] {
     const { core } = this
-    const { places, clock } = this.#options
-    if (core === undefined)
-      throw new SluiceError('unavailable', 'this coordinator has no state yet, and none leads', { retryAfterMs: 1000 })
+    const { places, clock, problem } = this.#options
+    if (core === undefined) {
+      const why = problem()
+      const message = `this coordinator has no state yet, and none leads${why === undefined ? '' : `: ${why}`}`
+      throw new SluiceError('unavailable', message, { retryAfterMs: 1000 })
+    }
     return endpointsOf(core, places === undefined ? {} : { places }, clock).map((endpoint) =>
       isRead(endpoint) ? endpoint : refusing(endpoint),
     )

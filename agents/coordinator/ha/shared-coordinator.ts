@@ -104,6 +104,7 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     this.#replica = new Replica({
       id: this.#id,
       keys: store.keys,
+      problem: () => this.#election?.problem,
       clock,
       log,
       ...(places === undefined ? {} : { places }),
@@ -296,7 +297,8 @@ class SharedCoordinator implements Coordinator, ElectionEvents {
     const version = this.#leadership?.core.plane.table.version ?? this.#replica.table?.version
     if (version !== undefined) return { status: 'ready', version }
     if (this.#forwarding.reachable) return { status: 'ready' }
-    const reason = this.#store.up ? 'nobody leads yet' : 'NATS is away, and no state is known here'
+    const away = this.#store.up ? 'nobody leads yet' : 'NATS is away, and no state is known here'
+    const reason = this.#election?.problem ?? away
     return raw({ status: 503, contentType: 'application/json', body: JSON.stringify({ status: 'waiting', reason }) })
   }
 
