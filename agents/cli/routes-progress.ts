@@ -4,6 +4,7 @@ import type { AdminClient } from './admin-client.js'
 import { CliError, ExitCode } from './cli-error.js'
 import type { StatusView } from './fleet-view.js'
 import { Propagation } from './propagation.js'
+import { renderSpan } from './table-view.js'
 
 /** A rollout, as `GET /v1/rollout` shows it. */
 export interface RolloutState {
@@ -13,6 +14,8 @@ export interface RolloutState {
   readonly stages: number
   readonly gateways: readonly string[]
   readonly startedAt: string
+  /** How long each stage is watched, in milliseconds. */
+  readonly bakeMs: number
   readonly reason?: string
 }
 
@@ -67,7 +70,7 @@ export async function followRollout(client: AdminClient, first: RolloutState, sa
     if (now.state !== 'running') return now
     if (!watched && progress.settled && progress.behind.length === 0) {
       watched = true
-      say('  all of them serve it; now they are watched')
+      say(`  all of them serve it; now they are watched for ${renderSpan(now.bakeMs)}`)
     }
     await pause()
   }

@@ -1,13 +1,15 @@
 /** How plans and the history of the routes look in a terminal. */
 
 import type { RolloutState } from './routes-progress.js'
-import { type Column, renderTable } from './table-view.js'
+import { type Column, renderSpan, renderTable } from './table-view.js'
 
 /** Answer of `POST /v1/routes/plan`. */
 export interface Plan {
   readonly version: number
   readonly errors: readonly PlanError[]
   readonly warnings?: readonly PlanError[]
+  /** The routes of the file apply already. */
+  readonly unchanged?: boolean
   readonly pools: Readonly<
     Record<
       string,
@@ -35,6 +37,7 @@ export interface HistoryEntry {
 
 /** A plan: per pool and worker what would move. */
 export function renderPlan(plan: Plan, width: number): string {
+  if (plan.unchanged === true) return `Nothing would change: these routes apply already, as table ${plan.version}.`
   const pools = Object.entries(plan.pools)
   const sessions = pools.reduce((sum, [, pool]) => sum + pool.sessionsMoved, 0)
   const rows = pools.flatMap(([pool, { perWorker }]) => perWorker.map((worker) => ({ pool, ...worker })))
@@ -75,8 +78,9 @@ export function renderProblem({ path, message, line, column }: PlanError, file: 
 /** A rollout in one or two lines. */
 export function renderRollout(rollout: RolloutState | null): string {
   if (rollout === null) return 'No rollout was started yet.'
-  const { state, version, stage, stages, gateways, startedAt, reason } = rollout
+  const { state, version, stage, stages, gateways, startedAt, bakeMs, reason } = rollout
   if (state === 'withdrawn') return `The rollout of ${startedAt} went back: ${reason ?? 'no reason given'}`
   if (state === 'done') return `The rollout of ${startedAt} is done: every gateway has its routes, as table ${version}.`
-  return `Stage ${stage} of ${stages} runs: table ${version}, since ${startedAt}, on ${gateways.join(', ')}.`
+  const watched = `each stage is watched for ${renderSpan(bakeMs)}`
+  return `Stage ${stage} of ${stages} runs: table ${version}, since ${startedAt}, on ${gateways.join(', ')}; ${watched}.`
 }

@@ -29,6 +29,8 @@ export interface RolloutView {
   readonly stages: number
   readonly gateways: readonly string[]
   readonly startedAt: string
+  /** How long each stage is watched, in milliseconds. */
+  readonly bakeMs: number
   /** Why it was withdrawn. */
   readonly reason?: string
 }
@@ -92,6 +94,7 @@ export class Rollouts {
       stages: plan.stages.length,
       gateways: [],
       startedAt,
+      bakeMs: plan.bakeMs,
     } as const
     this.#running = { spec, author, plan, view, baseline: new Map(), stagedAt: 0 }
     try {

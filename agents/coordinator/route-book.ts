@@ -55,11 +55,16 @@ export class RouteBook {
     return this.#history.at(-1)
   }
 
-  /** Puts routes in force. Routes that change nothing change no version. */
+  /** True when these routes are in force already: applying them would change nothing. */
+  holds(spec: RouteSpec): boolean {
+    return this.current !== undefined && diffRoutes(this.current.spec, spec).length === 0
+  }
+
+  /** Puts routes in force. Those that are already make no entry and no version: then it is the entry that brought them. */
   apply(spec: RouteSpec, what: string, author: Author): HistoryEntry {
     const before = this.current
+    if (before !== undefined && this.holds(spec)) return before
     const diff = before === undefined ? [] : diffRoutes(before.spec, spec)
-    if (before !== undefined && diff.length === 0) return before
     const why = author.message === undefined ? '' : `: ${author.message}`
     const version = this.#options.put(spec, `${what} by ${author.who}${why}`)
     return this.#add(spec, what, author, version, diff)

@@ -24,6 +24,8 @@ interface ApplyFlags extends Flags {
 
 interface Applied {
   readonly version: number
+  /** The routes were in force already. */
+  readonly unchanged?: boolean
   readonly rollout?: RolloutState
   readonly warnings?: readonly PlanError[]
 }
@@ -50,7 +52,8 @@ export function rollbackCommand(): Command {
     const client = createAdminClient({ timeoutMs: CHANGE_LIMIT_MS, ...flags })
     const body = { version, ...(flags.message === undefined ? {} : { message: flags.message }) }
     const answer = (await client.send('POST', '/v1/routes/rollback', body)) as Applied
-    if (!flags.json) print(false, answer, () => `The routes of ${version} apply again, as table ${answer.version}.`)
+    const told = answer.unchanged === true ? 'apply already: nothing changes. It is' : 'apply again, as'
+    if (!flags.json) print(false, answer, () => `The routes of ${version} ${told} table ${answer.version}.`)
     await untilServed(client, answer, flags)
   })
 }
@@ -103,6 +106,8 @@ async function apply(file: string, flags: ApplyFlags): Promise<void> {
   }
   const answer = (await client.send('PUT', `/v1/routes?${query}`, await readRoutesText(file))) as Applied
   for (const warning of answer.warnings ?? []) process.stderr.write(`warning: ${renderProblem(warning, file)}\n`)
+  if (answer.unchanged === true && !flags.json)
+    print(false, answer, ({ version }) => `Nothing changes: these routes apply already, as table ${version}.`)
   await untilServed(client, answer, flags)
 }
 

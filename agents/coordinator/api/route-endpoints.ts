@@ -8,6 +8,7 @@ import { type Author, type HistoryEntry, type RouteBook, routesFileOf } from '..
 import { planRoutes } from '../route-plan.js'
 import { formatProblem, type RoutesFile, readRoutesFile, routesJsonSchema } from '../routes-file.js'
 import { ROOT } from '../routes-problem.js'
+import type { RouteSpec } from '../table-builder.js'
 import { readJson } from './request-body.js'
 import type { ApiRequest, Endpoint } from './router.js'
 
@@ -22,6 +23,15 @@ export interface RouteEndpointOptions {
 
 /** The endpoints. */
 export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOptions): Endpoint[] {
+  /** Puts routes in force for all gateways at once. @returns what is told about it */
+  const put = async (spec: RouteSpec, how: () => HistoryEntry): Promise<object> => {
+    rollouts.requireIdle()
+    const unchanged = book.holds(spec)
+    const entry = how()
+    await keep()
+    // The table has gone on since these routes came: the version is the one in force, `since` when they came.
+    return unchanged ? { version: plane.table.version, unchanged, since: entry.version, diff: [] } : shown(entry)
+  }
   return [
     {
       method: 'GET',
@@ -36,15 +46,12 @@ export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOpt
         if (spec === undefined) throw invalid(errors, request.query.get('file'))
         const author = authorOf(request, messageOf(request))
         const stages = request.query.get('stages')
-        if (stages !== null) {
-          const plan = readRolloutPlan(stages, request.query.get('bake'))
+        const plan = stages === null ? undefined : readRolloutPlan(stages, request.query.get('bake'))
+        if (plan !== undefined && !book.holds(spec)) {
           const rollout = rollouts.begin(spec, author, plan)
           return { version: rollout.version, rollout, warnings }
         }
-        rollouts.requireIdle()
-        const entry = book.apply(spec, 'applied', author)
-        await keep()
-        return { ...shown(entry), warnings }
+        return { ...(await put(spec, () => book.apply(spec, 'applied', author))), warnings }
       },
     },
     {
@@ -53,7 +60,8 @@ export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOpt
       handle: async (request) => {
         const { spec, errors, warnings } = await readRoutes(request)
         if (spec === undefined) return { version: plane.table.version, errors, warnings, exact: true, pools: {} }
-        return planRoutes(plane, spec, warnings)
+        const plan = await planRoutes(plane, spec, warnings)
+        return book.holds(spec) && plan.version === plane.table.version ? { ...plan, unchanged: true } : plan
       },
     },
     {
@@ -63,10 +71,7 @@ export function routeEndpoints({ plane, book, rollouts, keep }: RouteEndpointOpt
         const fields = readObject(await readJson(request), 'body')
         const version = readCount(fields.version, 'version', 1, Number.MAX_SAFE_INTEGER)
         const message = fields.message === undefined ? messageOf(request) : readText(fields.message, 'message', 1000)
-        rollouts.requireIdle()
-        const entry = book.rollback(version, authorOf(request, message))
-        await keep()
-        return shown(entry)
+        return put(book.entry(version).spec, () => book.rollback(version, authorOf(request, message)))
       },
     },
     { method: 'GET', path: '/v1/routes/history', handle: () => ({ versions: book.history.map(shown) }) },

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { ExitCode } from '../../../agents/cli/cli-error.js'
 import { createCoordinator } from '../../../agents/coordinator/mod.js'
-import { FakeGateway } from '../coordinator/fake-fleet.js'
+import { FakeGateway, FakeWorker } from '../coordinator/fake-fleet.js'
 
 const MAIN = fileURLToPath(new URL('../../../agents/cli/main.js', import.meta.url))
 const ROUTES = 'pools: { a: {} }\nroutes:\n  - { name: all, to: [{ pool: a }] }\n'
@@ -40,6 +40,33 @@ t.test('apply shows every gateway as it takes the table over', async (t) => {
   t.match((await sluice('routes', 'history')).out, /one pool/)
 })
 
+t.test('routes that apply already change nothing, and the version that is told is the one in force', async (t) => {
+  const { sluice, url, edge } = await start(t, 1)
+  t.equal((await sluice('routes', 'apply', 'good.yaml')).code, ExitCode.OK)
+  const since = edge[0]?.table.version ?? 0
+  // The fleet goes on: the table in force is a later one than that which brought the routes.
+  const worker = new FakeWorker(url, 'w1', { pool: 'a' })
+  t.teardown(() => worker.kill())
+  await edge[0]?.tableWith('w1')
+  const { version } = (await (await fetch(`${url}/v1/status`)).json()) as { version: number }
+  t.ok(version > since)
+  const told = new RegExp(`^Nothing changes: these routes apply already, as table ${version}\\.\n`)
+  for (const flags of [[], ['--stages', '1', '--bake', '1m']]) {
+    const { out, code } = await sluice('routes', 'apply', 'good.yaml', ...flags)
+    t.equal(code, ExitCode.OK)
+    t.match(out, told)
+    t.match(out, `Every gateway serves table ${version}.`)
+  }
+  const json = await sluice('routes', 'apply', 'good.yaml', '--json')
+  t.match(JSON.parse(json.out), { version, unchanged: true, since, diff: [], behind: [] })
+  t.match(
+    (await sluice('routes', 'rollback', String(since))).out,
+    `The routes of ${since} apply already: nothing changes.`,
+  )
+  t.match((await sluice('routes', 'plan', 'good.yaml')).out, /^Nothing would change: /)
+  t.equal((await sluice('routes', 'history')).out.trim().split('\n').length, 3, 'and the history has no entry of it')
+})
+
 t.test('a gateway that refuses it is named with its reason, and the exit code says so', async (t) => {
   const { edge, sluice } = await start(t, 2)
   ;(edge[1] as FakeGateway).onTable = { code: 'table_rejected', message: 'pool a has no slots' }
@@ -64,7 +91,10 @@ t.test('a rollout is shown stage by stage until it has reached everybody', async
   const { sluice } = await start(t, 3)
   const { out, code, errors } = await sluice('routes', 'apply', 'good.yaml', '--stages', '1,100%', '--bake', '300ms')
   t.equal(code, ExitCode.OK, errors)
-  t.match(out, /^Stage 1 of 2: table \d+ for g1\n {2}g1 serves table .*\n.*watched\nStage 2 of 2: .* for g1, g2, g3\n/)
+  t.match(
+    out,
+    /^Stage 1 of 2: table \d+ for g1\n {2}g1 serves table .*\n.*watched for 300 ms\nStage 2 of 2: .* for g1, g2, g3\n/,
+  )
   t.match(out, /Every gateway serves table \d+\.\n$/)
   t.match((await sluice('rollout', 'status')).out, /is done/)
 })

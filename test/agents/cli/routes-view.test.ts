@@ -22,8 +22,11 @@ t.test('a mistake in a routes file is shown as compilers do, with file, line and
 })
 
 t.test('a rollout says how far it is, or why it went back', async (t) => {
-  const view = { version: 7, stage: 2, stages: 3, gateways: ['g1', 'g2'], startedAt: 'noon' }
-  t.equal(renderRollout({ ...view, state: 'running' }), 'Stage 2 of 3 runs: table 7, since noon, on g1, g2.')
+  const view = { version: 7, stage: 2, stages: 3, gateways: ['g1', 'g2'], startedAt: 'noon', bakeMs: 30_000 }
+  t.equal(
+    renderRollout({ ...view, state: 'running' }),
+    'Stage 2 of 3 runs: table 7, since noon, on g1, g2; each stage is watched for 30 s.',
+  )
   t.match(renderRollout({ ...view, state: 'withdrawn', reason: 'g2 refused' }), /went back: g2 refused/)
   t.match(renderRollout({ ...view, state: 'done' }), /every gateway has its routes, as table 7/)
   t.equal(renderRollout(null), 'No rollout was started yet.')

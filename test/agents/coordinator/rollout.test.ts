@@ -35,7 +35,10 @@ const isNew = (gateway: FakeGateway): boolean => gateway.table.pools.has('next')
 t.test('a rollout reaches a few gateways first, then all, and is in the history when it did', async (t) => {
   const { url, edge, begin, ended } = await start(t, 4)
   const begun = await begin('stages=1,50%&bake=300ms&message=slowly')
-  t.match(begun, { status: 200, body: { rollout: { state: 'running', stage: 1, stages: 3, gateways: ['g0'] } } })
+  t.match(begun, {
+    status: 200,
+    body: { rollout: { state: 'running', stage: 1, stages: 3, gateways: ['g0'], bakeMs: 300 } },
+  })
   await edge[0]?.tableWhere((table) => table.pools.has('next'))
   t.same(edge.map(isNew), [true, false, false, false])
   t.match(await begin('stages=1'), { status: 409 })
