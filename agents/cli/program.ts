@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { completionCommand } from './commands/completion.js'
 import { coordinatorCommand } from './commands/coordinator.js'
 import { deviceCommand } from './commands/device.js'
+import { discoveryCommand } from './commands/discovery.js'
 import { explainCommand } from './commands/explain.js'
 import { gatewayCommand } from './commands/gateway.js'
 import { gatewaysCommand } from './commands/gateways.js'
@@ -34,9 +35,8 @@ export function createProgram(script: string, version: string): Command {
     sluice.addCommand(command)
   }
   sluice.commandsGroup('Look:')
-  for (const command of [statusCommand(), topCommand(), sessionsCommand(), explainCommand(), movesCommand()]) {
-    sluice.addCommand(command)
-  }
+  const look = [statusCommand(), topCommand(), sessionsCommand(), explainCommand(), movesCommand(), discoveryCommand()]
+  for (const command of look) sluice.addCommand(command)
   sluice.commandsGroup('Change:')
   for (const command of [routesCommand(), rolloutCommand(), workersCommand(), gatewaysCommand(), scaleCommand()]) {
     sluice.addCommand(command)
