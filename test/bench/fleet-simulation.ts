@@ -10,6 +10,7 @@ import { buildTable, defaultPool, placementMembers, type RouteSpec } from '../..
 import { SLOTS, slotOf } from '../../proto/hash.js'
 import { EMPTY_TABLE, type GatewayEntry, type RoutingTable, type WorkerEntry } from '../../proto/table.js'
 import { packDelta, packTable } from '../../proto/table-delta.js'
+import { seededRandom } from '../seeded-random.js'
 
 const { values } = parseArgs({
   options: { sessions: { type: 'string', default: '10000000' }, seed: { type: 'string', default: '1' } },
@@ -31,17 +32,6 @@ const GATEWAY_AWAY = 5
 /** Every so many minutes the coordinator looks whether somebody breaks the bounded-load promise. */
 const REBALANCE_EVERY = 10
 
-/** Chance that can be repeated (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let x = Math.imul(state ^ (state >>> 15), 1 | state)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 interface Tally {
   tables: number
   deltaBytes: number
@@ -55,7 +45,7 @@ interface Tally {
   buildMs: number[]
 }
 
-const random = createRandom(Number(values.seed))
+const random = seededRandom(Number(values.seed))
 const poolNames = Array.from({ length: POOLS }, (_, p) => `pool-${p}`)
 const spec: RouteSpec = {
   pools: poolNames.map(defaultPool),

@@ -1,19 +1,9 @@
 import t from 'tap'
 import { echo } from '../../../agents/worker/echo.js'
 import { LINK_PROTOCOL, LinkKind } from '../../../proto/link.js'
+import { seededRandom } from '../../seeded-random.js'
 import { GatewayEnd } from './gateway-end.js'
 import { startWorker } from './start-worker.js'
-
-/** Mulberry32: small, seeded, good enough to vary inputs. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 t.test('HELLO comes first, speaks the same protocol and shows the token', async (t) => {
   const { worker, log } = await startWorker(t, echo, { token: 'fleet secret' })
@@ -133,7 +123,7 @@ t.test('unknown kinds, unknown bindings and unknown fields are passed over', asy
 
 t.test('no bytes that a peer sends take the worker down (seeded fuzz)', async (t) => {
   const { worker } = await startWorker(t, echo)
-  const random = seeded(20_260)
+  const random = seededRandom(20_260)
   const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, () => Math.floor(random() * 256))
   const whole = (): number => Math.floor(random() * 6)
   for (let round = 0; round < 150; round++) {

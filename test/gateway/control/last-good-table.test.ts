@@ -5,7 +5,7 @@ import t from 'tap'
 import { LastGoodTable } from '../../../gateway/control/last-good-table.js'
 import { decodeTableFile } from '../../../gateway/control/table-file.js'
 import { EMPTY_TABLE, type RoutingTable } from '../../../proto/table.js'
-import { ManualClock } from '../fanout/fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
 
 const HOUR = 3_600_000
 

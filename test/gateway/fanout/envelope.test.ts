@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { decodeEnvelope, envelopeOf, isExpired } from '../../../gateway/fanout/envelope.js'
 import { isTopicName } from '../../../proto/topic.js'
-import { message, seeded } from './fixtures.js'
+import { seededRandom } from '../../seeded-random.js'
+import { message } from './fixtures.js'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
@@ -69,7 +70,7 @@ t.test('a message is encoded once', async (t) => {
 t.test(
   'hostile bytes end in a RangeError or TypeError, and never in a message that could not be published',
   async (t) => {
-    const random = seeded(20261122)
+    const random = seededRandom(20261122)
     const properties = { expiry: 5, user: [['a', 'b']] as const, contentType: 'x' }
     const seed = envelopeOf(message('some/topic', 'payload', { qos: 1, publisher: 'dev', properties }))
     let refused = 0

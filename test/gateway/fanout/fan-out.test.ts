@@ -4,7 +4,8 @@ import type { NativeTopics } from '../../../gateway/fanout/native-rooms.js'
 import { encodePublishFrame } from '../../../gateway/fanout/publish-frame.js'
 import type { Message, Subscriber } from '../../../gateway/ports.js'
 import { FrameView } from '../../../proto/frame.js'
-import { ManualClock, ManualTurns, message, options, Recorder, silent } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
+import { ManualTurns, message, options, Recorder, silent } from './fixtures.js'
 
 function start(extra: Partial<FanoutOptions> = {}) {
   const turns = new ManualTurns()

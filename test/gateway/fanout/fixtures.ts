@@ -65,35 +65,6 @@ export class Recorder implements Subscriber {
   }
 }
 
-/** A clock that stands still until it is told to go on. */
-export class ManualClock implements Clock {
-  #now = 0
-  readonly #timers = new Set<{ at: number; fn: () => void }>()
-
-  now(): number {
-    return this.#now
-  }
-
-  wall(): number {
-    return 1_700_000_000_000 + this.#now
-  }
-
-  after(ms: number, fn: () => void): () => void {
-    const timer = { at: this.#now + ms, fn }
-    this.#timers.add(timer)
-    return () => this.#timers.delete(timer)
-  }
-
-  advance(ms: number): void {
-    this.#now += ms
-    for (const timer of [...this.#timers].sort((a, b) => a.at - b.at)) {
-      if (timer.at > this.#now) continue
-      this.#timers.delete(timer)
-      timer.fn()
-    }
-  }
-}
-
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
@@ -134,16 +105,5 @@ export class ManualTurns {
       turns++
     }
     return turns
-  }
-}
-
-/** A small deterministic generator (mulberry32), for fuzzing with a seed. */
-export function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
   }
 }

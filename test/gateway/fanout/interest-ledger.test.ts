@@ -1,6 +1,7 @@
 import t from 'tap'
 import { InterestLedger, SETTLE_MS } from '../../../gateway/fanout/interest-ledger.js'
-import { ManualClock, ManualTurns } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
+import { ManualTurns } from './fixtures.js'
 
 function start() {
   const clock = new ManualClock()

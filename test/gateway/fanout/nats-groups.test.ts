@@ -1,6 +1,6 @@
 import t from 'tap'
 import { BEAT_MS, NatsGroups, SILENCE_MS } from '../../../gateway/fanout/nats-groups.js'
-import { ManualClock } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
 
 /** Gateways on a medium that the test can make lossy. */
 class Medium {

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { createFanoutCounters } from '../../../gateway/fanout/counters.js'
 import { AWAIT_MS, NatsLane } from '../../../gateway/fanout/nats-lane.js'
-import { ManualClock, silent } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
+import { silent } from './fixtures.js'
 
 function start() {
   const clock = new ManualClock()

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { MAX_WHOLE, PIECE_VERSION, PieceJoiner, splitRecord } from '../../../gateway/fanout/nats-pieces.js'
 import { OctetWriter } from '../../../gateway/fanout/octets.js'
-import { seeded } from './fixtures.js'
+import { seededRandom } from '../../seeded-random.js'
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex')
 
@@ -81,7 +81,7 @@ t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
   t.throws(() => new PieceJoiner().take(piece(1, 'g', MAX_WHOLE + 1, 0, [1])), RangeError)
   t.throws(() => new PieceJoiner().take(piece(1, 'g', 2, 1, [1, 2])), RangeError)
   t.throws(() => new PieceJoiner().take(piece(1, 'g', 2, 1, [])), RangeError)
-  const random = seeded(11)
+  const random = seededRandom(11)
   const seed = piece(300, 'gateway/1', 20, 0, [1, 2, 3, 4])
   let refused = 0
   for (let round = 0; round < 20_000; round++) {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { NatsQuestions } from '../../../gateway/fanout/nats-questions.js'
-import { ManualClock, seeded } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
+import { seededRandom } from '../../seeded-random.js'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
@@ -41,7 +42,7 @@ t.test('with nobody there it is not asked', async (t) => {
 })
 
 t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
-  const random = seeded(11)
+  const random = seededRandom(11)
   const { questions } = start(1)
   let refused = 0
   for (let round = 0; round < 5000; round++) {

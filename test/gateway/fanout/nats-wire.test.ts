@@ -6,7 +6,8 @@ import {
   encodeGroupNews,
   GroupWord,
 } from '../../../gateway/fanout/nats-wire.js'
-import { message, seeded } from './fixtures.js'
+import { seededRandom } from '../../seeded-random.js'
+import { message } from './fixtures.js'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
@@ -28,7 +29,7 @@ t.test('both come back as they were', async (t) => {
 })
 
 t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
-  const random = seeded(3)
+  const random = seededRandom(3)
   const seeds = [
     encodeBusMessage(1, 'g', ['$share/s/a'], message('a/b', 'payload')),
     encodeGroupNews({ kind: 1, gateway: 'g', version: 9, members: [['$share/s/a', 3]] }),

@@ -13,7 +13,8 @@ import {
   writeRetained,
   writeSynced,
 } from '../../../gateway/fanout/peer-wire.js'
-import { message, seeded } from './fixtures.js'
+import { seededRandom } from '../../seeded-random.js'
+import { message } from './fixtures.js'
 
 function written(write: (out: OctetWriter) => void): Uint8Array {
   const out = new OctetWriter(4)
@@ -130,7 +131,7 @@ t.test('what a question and an answer say outlives the bytes that they came in',
 })
 
 t.test('hostile bytes end in a RangeError or TypeError', async (t) => {
-  const random = seeded(7)
+  const random = seededRandom(7)
   const seed = written((out) => {
     writeHello(out, 'g')
     writeInterest(out, 'a/b', 1)

@@ -4,7 +4,8 @@ import { createFanoutCounters } from '../../../gateway/fanout/counters.js'
 import { decodeEnvelope, envelopeOf } from '../../../gateway/fanout/envelope.js'
 import { type RetainedJournal, type RetainedLimits, RetainedStore } from '../../../gateway/fanout/retained.js'
 import { isTopicFilter, isTopicName, topicMatches } from '../../../proto/topic.js'
-import { ManualClock, message, silent } from './fixtures.js'
+import { ManualClock } from '../../manual-clock.js'
+import { message, silent } from './fixtures.js'
 
 function store(limits: Partial<RetainedLimits> = {}, journal?: RetainedJournal) {
   const clock = new ManualClock()

@@ -4,7 +4,7 @@
  */
 
 import { Counters } from '../../../gateway/counters.js'
-import type { Clock, DevicePort, DeviceSession } from '../../../gateway/ports.js'
+import type { DevicePort, DeviceSession } from '../../../gateway/ports.js'
 import type { Binding } from '../../../gateway/session/binding.js'
 import type { SessionRoutes } from '../../../gateway/session/routes.js'
 import { SessionTable } from '../../../gateway/session/session-table.js'
@@ -12,50 +12,7 @@ import type { BindingEvents, WorkerPort } from '../../../gateway/worker-port.js'
 import { encodeFrame, FrameView } from '../../../proto/frame.js'
 import type { Attach, CloseBinding } from '../../../proto/link.js'
 import { EMPTY_TABLE } from '../../../proto/table.js'
-
-/** Mulberry32: small, seeded, good enough to choose steps. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-export class ModelClock implements Clock {
-  #now = 0
-  #timers: { at: number; fn: () => void }[] = []
-
-  now(): number {
-    return this.#now
-  }
-
-  wall(): number {
-    return this.#now
-  }
-
-  after(ms: number, fn: () => void): () => void {
-    const timer = { at: this.#now + ms, fn }
-    this.#timers.push(timer)
-    return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer)
-    }
-  }
-
-  advance(ms: number): void {
-    const end = this.#now + ms
-    for (;;) {
-      const due = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0]
-      if (due === undefined) break
-      this.#timers = this.#timers.filter((other) => other !== due)
-      this.#now = due.at
-      due.fn()
-    }
-    this.#now = end
-  }
-}
+import { ManualClock } from '../../manual-clock.js'
 
 /** One processed frame, as the worker's handler saw it. */
 export interface Processed {
@@ -329,7 +286,7 @@ const POOL: SessionRoutes = { dataPool: 'pool', constant: true, pool: () => 'poo
 
 /** The gateway's session core with model workers and devices around it, and a record of what happened. */
 export class Fleet {
-  readonly clock = new ModelClock()
+  readonly clock = new ManualClock()
   readonly workers = new Map<string, ModelWorker>()
   readonly devices: ModelDevice[] = []
   readonly sessionIds = new Map<string, string>()

@@ -1,11 +1,12 @@
 import t from 'tap'
-import { Fleet, type ModelDevice, ModelPort, type ModelWorker, seeded } from './fleet-model.js'
+import { seededRandom } from '../../seeded-random.js'
+import { Fleet, type ModelDevice, ModelPort, type ModelWorker } from './fleet-model.js'
 
 const WORKERS = ['a', 'b', 'c', 'd']
 
 /** One random history of a fleet; everything that happens follows from `seed`. */
 function history(seed: number, steps: number): Fleet {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
   const fleet = new Fleet()
   for (const id of WORKERS) fleet.addWorker(id)

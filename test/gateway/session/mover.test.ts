@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Binding } from '../../../gateway/session/binding.js'
 import { Mover } from '../../../gateway/session/mover.js'
-import { ModelClock } from './fleet-model.js'
+import { ManualClock } from '../../manual-clock.js'
 
 /** A binding as far as the mover is concerned: it notes that it was asked to move. */
 function fakes(count: number, log: number[]): Binding[] {
@@ -14,7 +14,7 @@ function fakes(count: number, log: number[]): Binding[] {
 const handover = { from: 'a', to: 'b', clean: true, lastSeq: 1, firstSeq: 2, pauseMs: 1.5 }
 
 t.test('no more moves begin than may be in flight; each that ends lets another begin', async (t) => {
-  const clock = new ModelClock()
+  const clock = new ManualClock()
   const moved: number[] = []
   const mover = new Mover({ perSecond: 1e6, inFlight: 3 }, clock)
   const bindings = fakes(10, moved)
@@ -27,7 +27,7 @@ t.test('no more moves begin than may be in flight; each that ends lets another b
 })
 
 t.test('moves begin slowly, and at the rate of the budget once the batch has got going', async (t) => {
-  const clock = new ModelClock()
+  const clock = new ManualClock()
   const moved: number[] = []
   const mover = new Mover({ perSecond: 1000, inFlight: 10_000 }, clock)
   const bindings = fakes(5000, moved)
@@ -57,7 +57,7 @@ t.test('moves begin slowly, and at the rate of the budget once the batch has got
 })
 
 t.test('a pause holds what has not begun, and resuming goes on', async (t) => {
-  const clock = new ModelClock()
+  const clock = new ManualClock()
   const moved: number[] = []
   const mover = new Mover({ perSecond: 1e6, inFlight: 1000 }, clock)
   mover.configure({}, true)
@@ -69,7 +69,7 @@ t.test('a pause holds what has not begun, and resuming goes on', async (t) => {
 })
 
 t.test('an abort calls off what has not begun, until the next table', async (t) => {
-  const clock = new ModelClock()
+  const clock = new ManualClock()
   const moved: number[] = []
   const mover = new Mover({ perSecond: 1e6, inFlight: 2 }, clock)
   const bindings = fakes(6, moved)

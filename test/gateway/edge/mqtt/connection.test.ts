@@ -3,7 +3,8 @@ import t from 'tap'
 import { createMqttEdge } from '../../../../gateway/edge/mqtt/edge.js'
 import type { ByteTransport } from '../../../../gateway/edge/mqtt/transport.js'
 import { createFanout } from '../../../../gateway/fanout/fan-out.js'
-import { FakeHost, ManualClock, quiet } from './harness.js'
+import { ManualClock } from '../../../manual-clock.js'
+import { FakeHost, quiet } from './harness.js'
 
 class MemoryTransport implements ByteTransport {
   readonly remoteAddress = 'memory'

@@ -4,7 +4,6 @@ import mqttPacket from 'mqtt-packet'
 import { createMqttEdge, type MqttEdge, type MqttEdgeSetup } from '../../../../gateway/edge/mqtt/edge.js'
 import { createFanout, type LocalFanout } from '../../../../gateway/fanout/fan-out.js'
 import {
-  type Clock,
   type DevicePort,
   type DeviceSession,
   type OpenSession,
@@ -12,39 +11,9 @@ import {
   type SessionHost,
 } from '../../../../gateway/ports.js'
 import { encodeFrame, FrameView } from '../../../../proto/frame.js'
+import { ManualClock } from '../../../manual-clock.js'
 
 export const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-
-/** Time that only a test moves. */
-export class ManualClock implements Clock {
-  #now = 0
-  #timers: { at: number; fn: () => void }[] = []
-  now(): number {
-    return this.#now
-  }
-  wall(): number {
-    return 1_800_000_000_000 + this.#now
-  }
-  after(ms: number, fn: () => void): () => void {
-    const timer = { at: this.#now + ms, fn }
-    this.#timers.push(timer)
-    return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer)
-    }
-  }
-  /** Moves time on, and runs what is due on the way in its order. */
-  advance(ms: number): void {
-    const end = this.#now + ms
-    for (;;) {
-      const due = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0]
-      if (due === undefined) break
-      this.#timers = this.#timers.filter((other) => other !== due)
-      this.#now = Math.max(this.#now, due.at)
-      due.fn()
-    }
-    this.#now = end
-  }
-}
 
 /** The worker's side of one device, played by the test. */
 export class FakeSession implements DeviceSession {

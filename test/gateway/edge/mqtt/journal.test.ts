@@ -6,7 +6,8 @@ import { createLmdbStore } from '../../../../gateway/edge/mqtt/lmdb-store.js'
 import { createSessionJournal } from '../../../../gateway/edge/mqtt/session-journal.js'
 import { createRetainedEntries, type Store } from '../../../../gateway/edge/mqtt/store.js'
 import { createFanout } from '../../../../gateway/fanout/fan-out.js'
-import { type Bench, ManualClock, quiet, startBench, until } from './harness.js'
+import { ManualClock } from '../../../manual-clock.js'
+import { type Bench, quiet, startBench, until } from './harness.js'
 
 const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } }
 

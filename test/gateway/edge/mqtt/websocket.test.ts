@@ -7,7 +7,8 @@ import { createMqttEndpoint } from '../../../../gateway/edge/mqtt/websocket.js'
 import { createHttpServer } from '../../../../gateway/edge/server/create-server.js'
 import { createFanout } from '../../../../gateway/fanout/fan-out.js'
 import { encodePublish } from '../../../../proto/mqtt/encode.js'
-import { FakeHost, ManualClock, quiet } from './harness.js'
+import { ManualClock } from '../../../manual-clock.js'
+import { FakeHost, quiet } from './harness.js'
 
 for (const prefer of ['auto', 'node'] as const) {
   t.test(`MQTT over WebSocket on the ${prefer} server`, async (t) => {

@@ -6,20 +6,10 @@ import { Outbox } from '../../../../gateway/edge/websocket/outbox.js'
 import { Uplink } from '../../../../gateway/edge/websocket/uplink.js'
 import type { Clock } from '../../../../gateway/ports.js'
 import { encodeFrame, type FrameType } from '../../../../proto/frame.js'
+import { seededRandom } from '../../../seeded-random.js'
 import { FakeFanout, FakeHost } from './fakes.js'
 
 const clock: Clock = { now: () => 0, wall: () => 0, after: () => () => undefined }
-
-/** mulberry32: the same numbers in every run. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 function setUp() {
   const fanout = new FakeFanout()
@@ -39,7 +29,7 @@ function setUp() {
 }
 
 t.test('no bytes make it throw: random ones, and real frames with bytes changed, cut or doubled', async (t) => {
-  const random = seeded(20260725)
+  const random = seededRandom(20260725)
   const below = (n: number) => Math.floor(random() * n)
   const { uplink, connection, session, fanout } = setUp()
   let taken = 0
