@@ -117,6 +117,8 @@ export interface MessageProperties {
   correlationData?: Uint8Array
   /** In order; a name may occur more than once. */
   user?: readonly (readonly [string, string])[]
+  /** MQTT property ids as they came, only where user properties stand apart with others in between. */
+  order?: readonly number[]
 }
 
 /** A published message on its way through the fan-out. Built once; each protocol keeps its encodings in `encoded`. */

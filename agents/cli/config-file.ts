@@ -6,10 +6,17 @@
 import type { Command, Option } from 'commander'
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { CliError, ExitCode } from './cli-error.js'
-import type { SettingKind } from './config-flag.js'
 
 /** Names of the sections. */
 const SECTIONS = ['up', 'coordinator', 'gateway', 'worker', 'device'] as const
+
+/** Settings that are no flags: a value of this type, a group of them, or a list of such. */
+export type SettingKind =
+  | 'number'
+  | 'boolean'
+  | 'string'
+  | { readonly [name: string]: SettingKind }
+  | { readonly listOf: SettingKind }
 
 export class ConfigFile {
   readonly #name: string

@@ -3,14 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { CliError, ExitCode } from './cli-error.js'
-
-/** Settings that are no flags: a value of this type, a group of them, or a list of such. */
-export type SettingKind =
-  | 'number'
-  | 'boolean'
-  | 'string'
-  | { readonly [name: string]: SettingKind }
-  | { readonly listOf: SettingKind }
+import type { SettingKind } from './config-file.js'
 
 /** Adds `--config` to a command that runs something; settings that are no flags reach its action as `settings`. */
 export function withConfigFlag(command: Command, settings: Readonly<Record<string, SettingKind>> = {}): Command {

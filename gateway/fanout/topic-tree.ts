@@ -26,7 +26,7 @@ export interface TreeLimits {
 }
 
 export const TREE_LIMITS: TreeLimits = {
-  levels: 128,
+  levels: 256,
   subscriptions: 2_000_000,
   perSubscriber: 10_000,
   filterUnits: 128 * 1024 * 1024,

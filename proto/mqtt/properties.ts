@@ -33,6 +33,8 @@ export interface Properties {
   wildcardAvailable?: number
   subscriptionIdsAvailable?: number
   sharedAvailable?: number
+  /** Ids in the order in which they came, only where user properties stand apart with others in between. */
+  order?: readonly number[]
 }
 
 const BYTE = 0
@@ -120,11 +122,15 @@ export function readProperties(cursor: Cursor, packet: number): Properties {
   if (stop > outer) throw malformed('the properties are longer than the packet')
   const found: Properties = {}
   let fault: MqttError | undefined
+  const order: number[] = []
   cursor.end = stop
   while (cursor.pos < stop) {
     const id = cursor.varint()
     const entry = TABLE[id]
     if (entry === undefined) throw malformed(`property 0x${id.toString(16)} does not exist`)
+    // A user property that does not follow the one before it.
+    if (entry.kind === PAIR && found.user !== undefined && order.at(-1) !== id) found.order = order
+    order.push(id)
     const wrong = readOne(cursor, entry, found, packet)
     fault ??= wrong
   }
@@ -195,8 +201,9 @@ export function writeVarint(into: Uint8Array, pos: number, value: number): numbe
 export function propertiesLength(properties: Readonly<Properties>): number {
   let length = 0
   for (const name in properties) {
+    const entry = BY_NAME[name]
     const value = properties[name as keyof Properties]
-    if (value !== undefined) length += valueLength((BY_NAME[name] as Entry).kind, value)
+    if (entry !== undefined && value !== undefined) length += valueLength(entry.kind, value)
   }
   return length
 }
@@ -220,11 +227,28 @@ function valueLength(kind: number, value: unknown): number {
   }
 }
 
-/** Writes the properties without their length field, in the order in which they were set; returns the position after them. */
+/**
+ * Writes the properties without their length field, in the order in which they were set, or in theirs if they have
+ * one; returns the position after them.
+ */
 export function writeProperties(into: Buffer, pos: number, properties: Readonly<Properties>): number {
+  const { order } = properties
+  if (order !== undefined) pos = writeInOrder(into, pos, properties, order)
   for (const name in properties) {
+    const entry = BY_NAME[name]
+    if (entry === undefined || order?.includes(entry.id)) continue
     const value = properties[name as keyof Properties]
-    if (value !== undefined) pos = writeValue(into, pos, BY_NAME[name] as Entry, value)
+    if (value !== undefined) pos = writeValue(into, pos, entry, value)
+  }
+  return pos
+}
+
+function writeInOrder(into: Buffer, pos: number, properties: Readonly<Properties>, order: readonly number[]): number {
+  let users = 0
+  for (const id of order) {
+    const entry = TABLE[id] as Entry
+    const value = entry.kind === PAIR ? properties.user?.slice(users++, users) : properties[entry.name]
+    if (value !== undefined) pos = writeValue(into, pos, entry, value)
   }
   return pos
 }

@@ -15,6 +15,8 @@ import { eventually, startProduct } from './product.js'
 const SUBSCRIBERS = Number(process.env.SLUICE_SUBSCRIBERS ?? 300)
 const SECONDS = Number(process.env.SLUICE_SECONDS ?? 3)
 const RATE = Number(process.env.SLUICE_RATE ?? 10)
+/** Well below the silence after which a gateway cuts a device off. */
+const ALIVE_MS = 20_000
 /** Words of the gateways among each other that one connection may have been sent more than another. */
 const CHATTER = 12
 
@@ -49,6 +51,14 @@ class Audience {
     await eventually('everybody to have subscribed', 30_000, async () => this.subscribed === SUBSCRIBERS || undefined)
   }
 
+  /** These devices answer no pings: they say something now and then, or their gateway would take them for dead. */
+  stayAlive(): () => void {
+    const timer = setInterval(() => {
+      for (const device of this.devices) device.send(encodeFrame({ type: FrameType.ACK }))
+    }, ALIVE_MS)
+    return () => clearInterval(timer)
+  }
+
   close(): void {
     for (const device of this.devices) device.destroy()
   }
@@ -81,6 +91,7 @@ t.test(
     const urls = [new URL(first.ws), new URL(second.ws)]
     const audience = new Audience(urls)
     t.teardown(() => audience.close())
+    t.teardown(audience.stayAlive())
     await audience.gather(urls)
     const publisher = await connect({ bootstrap: first.ws, device: 'publisher' })
     t.teardown(() => publisher.close())

@@ -5,7 +5,7 @@
 
 import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { encodeFrame, FrameType } from '../../proto/frame.js'
 import { DeviceFleet, type FleetReport } from './device-fleet.js'
 import { PlainDevice } from './plain-device.js'
@@ -52,19 +52,23 @@ function streaming(fleet: DeviceFleet): Promise<true> {
   })
 }
 
+/** Three workers, and devices that send to them through both gateways. */
+async function startStreaming(t: Test): Promise<{ product: Product; fleet: DeviceFleet }> {
+  const product = await startProduct('--workers', '3', '--handler', HANDLER)
+  t.teardown(() => product.stop())
+  const urls = product.gateways.map(({ ws }) => ws)
+  const fleet = await DeviceFleet.connect(urls, DEVICES)
+  fleet.start(PER_SECOND)
+  await streaming(fleet)
+  return { product, fleet }
+}
+
 const WHOLE: Partial<FleetReport> = { lost: 0, doubled: 0, reordered: 0, disconnects: 0, errors: [] }
 
 t.test(
   'planned moves: growing and draining lose, double, reorder and disconnect nothing, and carry the state',
   async (t) => {
-    const product = await startProduct('--workers', '3', '--handler', HANDLER)
-    t.teardown(() => product.stop())
-    const fleet = await DeviceFleet.connect(
-      product.gateways.map(({ ws }) => ws),
-      DEVICES,
-    )
-    fleet.start(PER_SECOND)
-    await streaming(fleet)
+    const { product, fleet } = await startStreaming(t)
     await evenly(product, 3, 10_000)
     const before = await movedSoFar(product)
     let silence = fleet.takeLongestSilence()
@@ -101,14 +105,7 @@ t.test(
 t.test(
   'kill -9 and a hang: nothing is lost or reordered, what is processed twice is marked, nobody is disconnected',
   async (t) => {
-    const product = await startProduct('--workers', '3', '--handler', HANDLER)
-    t.teardown(() => product.stop())
-    const fleet = await DeviceFleet.connect(
-      product.gateways.map(({ ws }) => ws),
-      DEVICES,
-    )
-    fleet.start(PER_SECOND)
-    await streaming(fleet)
+    const { product, fleet } = await startStreaming(t)
 
     fleet.takeLongestSilence()
     process.kill(product.workers[1]?.pid ?? 0, 'SIGKILL')

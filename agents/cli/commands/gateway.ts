@@ -6,7 +6,8 @@ import type { RunGatewayOptions } from '../../../gateway/main.js'
 import { MAX_THREADS } from '../../../proto/table.js'
 import { createAdminClient } from '../admin-client.js'
 import { CliError, ExitCode } from '../cli-error.js'
-import { type SettingKind, withConfigFlag } from '../config-flag.js'
+import type { SettingKind } from '../config-file.js'
+import { withConfigFlag } from '../config-flag.js'
 import {
   coordinatorFlag,
   integer,

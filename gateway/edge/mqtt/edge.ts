@@ -13,7 +13,7 @@ import { MqttCounters } from './counters.js'
 import { isDirect, readDirectly } from './direct-socket.js'
 import type { SessionJournal } from './journal.js'
 import { LateAnswers } from './late-answers.js'
-import { MQTT_DEFAULTS, type MqttOptions } from './options.js'
+import { type MqttOptions, readMqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
 import { MqttSession } from './session.js'
 import { SessionTravel } from './session-travel.js'
@@ -124,7 +124,7 @@ class Edge implements MqttEdge, EdgeContext {
   now: number
 
   constructor(setup: MqttEdgeSetup) {
-    this.options = { ...MQTT_DEFAULTS, ...setup.options }
+    this.options = readMqttOptions(setup.options ?? {})
     this.host = setup.host
     this.fanout = setup.fanout
     this.clock = setup.clock
@@ -134,7 +134,8 @@ class Edge implements MqttEdge, EdgeContext {
     this.authenticate = setup.authenticate
     this.admit = setup.admit
     this.methods = new Map((setup.methods ?? []).map((method) => [method.name, method]))
-    this.newClientId = setup.newId
+    // As long as those of Mosquitto, whose tests look at that: `auto-` and 36 characters.
+    this.newClientId = () => `auto-${(setup.newId() + setup.newId() + setup.newId()).slice(0, 36)}`
     this.accessOf = createAccessMaker(setup.rules ?? {})
     const { maxConnections, connectsPerSecond } = this.options
     const limits = {
@@ -226,8 +227,12 @@ class Edge implements MqttEdge, EdgeContext {
   }
 
   dormant(session: MqttSession): void {
-    this.now = this.clock.wall()
+    const late = this.clock.wall() - this.now
+    this.now += late
     const { will } = session
+    // The end of the connection counted from the last look at the clock: neither may come too early.
+    if (session.endsAt > 0) session.endsAt += late
+    if (will !== undefined) will.dueAt += late
     if (will !== undefined && (will.delay === 0 || !session.lasting)) {
       session.will = undefined
       this.publishWill(will.message)

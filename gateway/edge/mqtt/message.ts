@@ -51,17 +51,22 @@ export class DeviceMessage implements Message {
   }
 }
 
-/** The message's properties from those of a PUBLISH or a will; undefined when there is none that travels. */
+/** The message's properties from those of a PUBLISH or a will, in their order; undefined when there is none that travels. */
 export function messageProperties(from: Properties): MessageProperties | undefined {
   const found: MessageProperties = {}
-  if (from.payloadFormat !== undefined) found.payloadFormat = from.payloadFormat as 0 | 1
-  if (from.messageExpiry !== undefined) found.expiry = from.messageExpiry
-  if (from.contentType !== undefined) found.contentType = from.contentType
-  if (from.responseTopic !== undefined) found.responseTopic = from.responseTopic
-  if (from.correlationData !== undefined) found.correlationData = Uint8Array.from(from.correlationData)
-  if (from.user !== undefined) found.user = from.user
-  for (const _ in found) return found
-  return undefined
+  let some = false
+  for (const name in from) {
+    some = true
+    if (name === 'payloadFormat') found.payloadFormat = from.payloadFormat as 0 | 1
+    else if (name === 'messageExpiry') found.expiry = from.messageExpiry as number
+    else if (name === 'contentType') found.contentType = from.contentType as string
+    else if (name === 'responseTopic') found.responseTopic = from.responseTopic as string
+    else if (name === 'correlationData') found.correlationData = Uint8Array.from(from.correlationData as Uint8Array)
+    else if (name === 'user') found.user = from.user as [string, string][]
+    else if (name === 'order') found.order = from.order as readonly number[]
+    else some = Object.keys(found).length > 0
+  }
+  return some ? found : undefined
 }
 
 /** The properties that a PUBLISH to a client carries. */
@@ -73,14 +78,15 @@ export function wireProperties(
 ): Properties {
   const from = message.properties
   const to: Properties = {}
-  if (from !== undefined) {
-    if (from.payloadFormat !== undefined) to.payloadFormat = from.payloadFormat
+  for (const name in from) {
+    if (name === 'payloadFormat') to.payloadFormat = from.payloadFormat as 0 | 1
     // [MQTT-3.3.2-6]: what is left of it.
-    if (from.expiry !== undefined) to.messageExpiry = secondsLeft(message, now)
-    if (from.contentType !== undefined) to.contentType = from.contentType
-    if (from.responseTopic !== undefined) to.responseTopic = from.responseTopic
-    if (from.correlationData !== undefined) to.correlationData = from.correlationData
-    if (from.user !== undefined) to.user = from.user as [string, string][]
+    else if (name === 'expiry') to.messageExpiry = secondsLeft(message, now)
+    else if (name === 'contentType') to.contentType = from.contentType as string
+    else if (name === 'responseTopic') to.responseTopic = from.responseTopic as string
+    else if (name === 'correlationData') to.correlationData = from.correlationData as Uint8Array
+    else if (name === 'user') to.user = from.user as [string, string][]
+    else if (name === 'order') to.order = from.order as readonly number[]
   }
   if (ids !== undefined) to.subscriptionIds = ids as number[]
   if (topicAlias > 0) to.topicAlias = topicAlias

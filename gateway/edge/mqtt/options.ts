@@ -1,3 +1,5 @@
+import { SluiceError } from '../../../proto/errors.js'
+
 /** What an operator can set about MQTT. Every field has a default: {@link MQTT_DEFAULTS}. */
 export interface MqttOptions {
   /** Largest packet taken from a client in bytes, fixed header included; MQTT 5 clients are told. 2,000,000, as Mosquitto. */
@@ -28,7 +30,7 @@ export interface MqttOptions {
   readonly legacySessionExpiry: number
   /** Subscriptions of one client. 1,000. */
   readonly maxSubscriptions: number
-  /** Levels of a topic or filter: one of 65,535 slashes costs as much to match as a thousand usual ones. 200, as Mosquitto. */
+  /** Levels of a topic or filter: 65,535 slashes cost as much to match as a thousand usual topics. 201, as Mosquitto. */
   readonly maxTopicLevels: number
   /** Told to MQTT 5 clients that ask for Response Information, with `%c` as the client id. Empty: nothing. */
   readonly responseInformation: string
@@ -55,7 +57,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxSessionExpiry: 0xffffffff,
   legacySessionExpiry: 0xffffffff,
   maxSubscriptions: 1000,
-  maxTopicLevels: 200,
+  maxTopicLevels: 201,
   responseInformation: '',
   maxConnections: 0,
   connectsPerSecond: 0,
@@ -64,3 +66,63 @@ export const MQTT_DEFAULTS: MqttOptions = {
 
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
 export const NEVER = 0xffffffff
+
+const LARGEST_PACKET = 268_435_460
+const MANY = 10_000_000
+
+/** The least and the most of each number, whole numbers all; those of 16 and 32 bits are the protocol's own. */
+const RANGES: Readonly<Record<string, readonly [least: number, most: number, meaning: string]>> = {
+  maxPacket: [20, LARGEST_PACKET, 'bytes'],
+  receiveMaximum: [1, 65_535, 'messages'],
+  maxInflight: [1, 65_535, 'messages'],
+  topicAliasMaximum: [0, 65_535, 'aliases'],
+  outboundAliases: [0, 65_535, 'aliases'],
+  maxKeepAlive: [0, 65_535, 'seconds, 0 for no limit'],
+  connectTimeoutMs: [10, 3_600_000, 'milliseconds'],
+  maxQueued: [1, MANY, 'messages'],
+  maxQueuedBytes: [1024, 2 ** 40, 'bytes'],
+  maxBuffered: [1024, 2 ** 31, 'bytes'],
+  maxSessionExpiry: [0, NEVER, 'seconds, 4294967295 for no limit'],
+  legacySessionExpiry: [0, NEVER, 'seconds, 4294967295 for ever'],
+  maxSubscriptions: [1, 10_000, 'subscriptions'],
+  maxTopicLevels: [1, 256, 'levels'],
+  maxConnections: [0, MANY, 'connections, 0 for no limit'],
+  connectsPerSecond: [0, MANY, 'connections, 0 for no limit'],
+}
+
+/** Bytes of Response Information at most: with the client id put in, it has to fit into a string of 65,535 bytes. */
+const MAX_RESPONSE_INFORMATION = 1024
+
+/**
+ * The operator's options with the defaults for all others.
+ * @throws SluiceError `bad_request` naming the option, what it may be, and what it is; `path` is `mqtt.OPTION`
+ */
+export function readMqttOptions(given: Partial<MqttOptions>): MqttOptions {
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined) checkOption(name, value)
+  }
+  return { ...MQTT_DEFAULTS, ...given }
+}
+
+function checkOption(name: string, value: unknown): void {
+  const usual: unknown = Object.hasOwn(MQTT_DEFAULTS, name) ? MQTT_DEFAULTS[name as keyof MqttOptions] : undefined
+  if (usual === undefined)
+    throw wrong(name, `there is no such option; there are ${Object.keys(MQTT_DEFAULTS).join(', ')}`)
+  const range = RANGES[name]
+  if (range !== undefined) {
+    const [least, most, meaning] = range
+    const fits = Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+    if (!fits) throw wrong(name, `must be a whole number from ${least} to ${most} (${meaning}), not ${shown(value)}`)
+  } else if (typeof value !== typeof usual) {
+    throw wrong(name, `must be a ${typeof usual}, not ${shown(value)}`)
+  } else if (typeof value === 'string' && Buffer.byteLength(value) > MAX_RESPONSE_INFORMATION) {
+    throw wrong(name, `must be at most ${MAX_RESPONSE_INFORMATION} bytes long, not ${Buffer.byteLength(value)}`)
+  }
+}
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 60)
+
+function wrong(name: string, message: string): SluiceError {
+  const path = `mqtt.${name}`
+  return new SluiceError('bad_request', `${path} ${message}`, { path })
+}

@@ -32,4 +32,9 @@ export class Replies {
   find(topic: string): Reply | undefined {
     return this.#byTopic.get(topic)
   }
+
+  /** All of them, oldest first. */
+  entries(): Iterable<readonly [topic: string, reply: Reply]> {
+    return this.#byTopic
+  }
 }

@@ -12,6 +12,7 @@ import { packControl, unpackControl } from '../../../proto/control.js'
 import type { Message } from '../../ports.js'
 import type { EdgeContext } from './context.js'
 import { Delivery } from './in-flight.js'
+import { Replies } from './replies.js'
 import {
   type DeliveryRecord,
   type MessageRecord,
@@ -27,12 +28,19 @@ export interface Head {
   readonly record: SessionRecord
   /** Wall clock of the client's latest connection. */
   readonly seenAt: number
+  /** Where answers to requests go that are under way; a former gateway of an earlier version has none. */
+  readonly replies: readonly ReplyRecord[]
 }
+
+type ReplyRecord = readonly [topic: string, responseTopic: string, correlation: Uint8Array | null]
+
+/** Bytes of response topics and correlation data that travel with a session; older ones stay behind. */
+const MAX_REPLIES = 256 * 1024
 
 /** @throws SluiceError when it cannot be read */
 export function readHead(packed: Uint8Array): Head {
-  const record = unpackControl(packed) as SessionRecord
-  return { record, seenAt: record.seenAt ?? 0 }
+  const record = unpackControl(packed) as SessionRecord & { replies?: readonly ReplyRecord[] }
+  return { record, seenAt: record.seenAt ?? 0, replies: record.replies ?? [] }
 }
 
 interface Queue {
@@ -61,7 +69,7 @@ export class SessionTravel {
       session.will = undefined
       this.#context.journal?.changed(session)
     }
-    return packControl(recordOfSession(session))
+    return packControl({ ...recordOfSession(session), replies: replyRecords(session.replies) })
   }
 
   /** What is on its way to the client, packed. */
@@ -111,6 +119,7 @@ export class SessionTravel {
     if (own !== undefined && (own.outlet !== undefined || own.seenAt > head.seenAt)) return undefined
     const session = context.create(device)
     restoreSession(session, record, context.now)
+    if (head.replies.length > 0) session.replies = repliesOf(head.replies)
     const count = record.subscriptions.length
     return new Promise((resolve) => {
       // One more than there are: a bus may answer at once.
@@ -140,4 +149,24 @@ export class SessionTravel {
     )
     this.#context.journal?.commit()
   }
+}
+
+/** The latest ones, as many as fit. */
+function replyRecords(replies: Replies | undefined): ReplyRecord[] {
+  const records: ReplyRecord[] = []
+  let bytes = 0
+  for (const [topic, reply] of [...(replies?.entries() ?? [])].reverse()) {
+    bytes += topic.length + reply.topic.length + (reply.correlation?.length ?? 0)
+    if (bytes > MAX_REPLIES) break
+    records.push([topic, reply.topic, reply.correlation ?? null])
+  }
+  return records.reverse()
+}
+
+function repliesOf(records: readonly ReplyRecord[]): Replies {
+  const replies = new Replies()
+  for (const [asked, topic, correlation] of records) {
+    replies.remember(asked, { topic, correlation: correlation === null ? undefined : Uint8Array.from(correlation) })
+  }
+  return replies
 }

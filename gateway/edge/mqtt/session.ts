@@ -166,17 +166,14 @@ export class MqttSession implements Subscriber, LastingSession {
 
   #start(outlet: Outlet, delivery: Delivery): void {
     const message = delivery.message as Message
-    if (isExpired(message, this.#shared.now)) {
-      this.#shared.counters.droppedExpired++
-      this.#giveUp(delivery)
-      return
-    }
     this.#inFlight ??= new InFlight()
     const { qos, retain, ids } = delivery
     this.#inFlight.add(delivery)
-    if (!outlet.sendPublish(message, qos, retain, ids, delivery.packetId, false)) {
-      // [MQTT-3.1.2-25]: dropped as if it had been sent.
-      this.#shared.counters.droppedTooLarge++
+    const expired = isExpired(message, this.#shared.now)
+    if (expired || !outlet.sendPublish(message, qos, retain, ids, delivery.packetId, false)) {
+      // [MQTT-3.1.2-25]: dropped as if it had been sent; its identifier is used up, as Mosquitto's tests have it.
+      if (expired) this.#shared.counters.droppedExpired++
+      else this.#shared.counters.droppedTooLarge++
       this.#inFlight.finish(delivery)
       this.#giveUp(delivery)
       return

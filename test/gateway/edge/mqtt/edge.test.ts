@@ -421,7 +421,7 @@ t.test('what the gateway tells in CONNACK: assigned id, keep-alive, response inf
     properties: { requestResponseInformation: true, sessionExpiryInterval: 1000 },
   })
   const properties = client.connack?.properties
-  t.match(properties?.assignedClientIdentifier, /^[0-9a-f-]{36}$/)
+  t.match(properties?.assignedClientIdentifier, /^auto-[0-9a-f-]{36}$/)
   t.equal(properties?.serverKeepAlive, 60)
   t.equal(properties?.sessionExpiryInterval, 100)
   t.equal(properties?.responseInformation, `replies/${properties?.assignedClientIdentifier}`)
