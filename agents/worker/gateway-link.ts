@@ -48,6 +48,9 @@ const NO_BYTES = new Uint8Array(0)
 /** A batch buffer that grew above this in a burst is not kept. */
 const KEEP_BATCH = 1024 * 1024
 
+/** A batch of this many bytes is written before the turn ends: the gateway begins with it while the handler works on. */
+const EARLY_WRITE = 16 * 1024
+
 export class GatewayLink implements SessionLink {
   gateway = ''
   readonly #socket: Socket
@@ -260,7 +263,8 @@ export class GatewayLink implements SessionLink {
     batch.bytes.set(payload, body)
     if (headers.length > 0) batch.bytes.set(headers, body + payload.length)
     batch.end(body + payload.length + headers.length)
-    this.#flushSoon()
+    if (batch.length >= EARLY_WRITE) this.#write()
+    else this.#flushSoon()
   }
 
   #control(kind: number, binding: number, body: Uint8Array): void {
@@ -284,6 +288,10 @@ export class GatewayLink implements SessionLink {
       if (session.link !== this) session.link?.ackSoon(session)
       else if (session.acked > 0) this.#batch.addAck(session.binding, session.acked)
     }
+    this.#write()
+  }
+
+  #write(): void {
     if (this.#batch.length === 0) return
     const bytes = this.#batch.take()
     if (this.#closed) return
