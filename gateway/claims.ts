@@ -64,7 +64,7 @@ export interface Arrival {
 
 export class Claims {
   readonly #gateway: string
-  readonly #bus: Pick<FleetBus, 'ask'>
+  readonly #bus: Pick<FleetBus, 'ask' | 'alone'>
   readonly #sessions: SessionTable
   readonly #clock: Clock
   readonly #transfer: SessionTransfer
@@ -76,7 +76,7 @@ export class Claims {
 
   constructor(
     gateway: string,
-    bus: Pick<FleetBus, 'ask'>,
+    bus: Pick<FleetBus, 'ask' | 'alone'>,
     sessions: SessionTable,
     clock: Clock,
     transfer: SessionTransfer,
@@ -91,8 +91,10 @@ export class Claims {
   /** To be awaited before the device's session is opened; undefined when there is nothing to wait for. */
   claim(arrival: Arrival): Promise<void> | undefined {
     if (this.#queue.length === 0 && this.#begun < BEGUN_MOST) {
-      this.#begin()
-      return this.#claim(arrival)
+      const claimed = this.#claim(arrival)
+      // Where there is nobody to ask, nothing needs to be spread.
+      if (claimed !== undefined) this.#begin()
+      return claimed
     }
     return new Promise<void>((resolve) => this.#queue.push(resolve)).then(() => this.#claim(arrival))
   }
@@ -112,6 +114,8 @@ export class Claims {
   #claim(arrival: Arrival): Promise<void> | undefined {
     const { device, resume, mqtt } = arrival
     if (this.#sessions.find(device) !== undefined) return undefined
+    // Most connects of a gateway that is by itself end here.
+    if (resume === undefined && this.#bus.alone) return undefined
     const session = resume !== undefined && SESSION_ID.test(resume.session) ? resume.session : undefined
     const question: Claim = { device, gateway: this.#gateway, ...(session && { session }), ...(mqtt && { mqtt }) }
     const answers = this.#bus.ask(packControl(question), ANSWER_MS)

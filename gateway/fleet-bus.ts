@@ -12,6 +12,8 @@ import { createPeerEndpoint, type PeerData } from './peer-endpoint.js'
 /** A bus that can also ask the other gateways about sessions. */
 export interface FleetBus {
   readonly bus: Bus
+  /** True while there is nobody to ask. */
+  readonly alone: boolean
   /** Resolves with the answers that are not empty; undefined when there is nobody to ask. */
   ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined
   /** Follows a new table. */
@@ -33,11 +35,23 @@ export function createFleetBus(
   if (nats !== undefined) {
     const bus = createNatsBus({ id, servers: nats, clock, random, counters, log, answer })
     // NATS may be away for long, and a gateway serves without it.
-    return { bus, ask: (question, ms) => bus.ask(question, ms), useTable: () => {}, ready: true, endpoint: undefined }
+    return {
+      bus,
+      get alone() {
+        return bus.alone
+      },
+      ask: (question, ms) => bus.ask(question, ms),
+      useTable: () => {},
+      ready: true,
+      endpoint: undefined,
+    }
   }
   const bus = createPeerBus({ id, clock, log, random, counters, answer, ...(token === undefined ? {} : { token }) })
   return {
     bus,
+    get alone() {
+      return bus.alone
+    },
     ask: (question, ms) => bus.ask(question, ms),
     useTable: (table) => bus.setPeers(peersOf(table, options)),
     get ready() {

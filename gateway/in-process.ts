@@ -1,9 +1,9 @@
 /** A gateway, or one thread of one, in this process: what the machine provides is joined to the options here. */
 
-import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import { Gateway } from './gateway.js'
 import type { GatewayOptions } from './gateway-options.js'
+import { createIdMaker } from './random-id.js'
 import type { RunGatewayOptions } from './run-options.js'
 import { createSystemClock } from './system-clock.js'
 
@@ -16,7 +16,7 @@ export async function startInProcess(options: RunGatewayOptions & Pick<GatewayOp
     clock: createSystemClock(),
     log: createLog(logLevel, { gateway: options.id, ...(thread === undefined ? {} : { thread: thread.index }) }),
     random: Math.random,
-    newId: () => randomBytes(12).toString('base64url'),
+    newId: createIdMaker(),
     pid: process.pid,
   })
 }

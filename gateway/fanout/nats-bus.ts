@@ -48,6 +48,8 @@ export interface NatsBusOptions {
 }
 
 export interface NatsBus extends Bus {
+  /** True while no other gateway is there, or NATS is away. */
+  readonly alone: boolean
   /**
    * Asks every gateway that is there. Resolves with what they said, without the empty answers, when the last one spoke or
    * `ms` are over; undefined when there is nobody to ask, or NATS is away.
@@ -168,6 +170,10 @@ class SubjectBus implements NatsBus {
     if (!kept && !this.#admits()) return
     this.#send(topicSubject(message.topic), message, NO_FILTERS, kept)
     for (const [gateway, filters] of picks ?? []) this.#send(`to.${encodeLevel(gateway)}`, message, filters, kept)
+  }
+
+  get alone(): boolean {
+    return this.#questions.alone
   }
 
   ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {

@@ -47,6 +47,10 @@ export class NatsQuestions {
     this.#port = port
   }
 
+  get alone(): boolean {
+    return this.#port.others() === 0
+  }
+
   /**
    * Resolves with what the others said, without the empty answers, when the last one spoke or `ms` are over; undefined
    * when there is nobody to ask.

@@ -44,6 +44,8 @@ export interface PeerBus extends Bus {
   setPeers(peers: Iterable<Peer>): void
   /** Another gateway connected at `/v1/peer`; the caller has checked {@link peerAuthorized}. */
   acceptPeer(socket: PeerSocket): PeerConnection
+  /** True while no other gateway is connected. */
+  readonly alone: boolean
   /**
    * Asks every connected gateway. Resolves with what they said, without the empty answers, when the last one spoke or
    * `ms` are over; undefined when there is nobody to ask.
@@ -124,6 +126,11 @@ class DialingBus implements PeerBus {
     }
     for (const [id, url] of wanted) if (!this.#links.has(id)) this.#links.set(id, this.#linkTo(id, url))
     this.#linksChanged()
+  }
+
+  get alone(): boolean {
+    for (const { connected } of this.#links.values()) if (connected) return false
+    return true
   }
 
   ask(question: Uint8Array, ms: number): Promise<Uint8Array[]> | undefined {

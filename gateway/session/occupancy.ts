@@ -1,12 +1,25 @@
 /** Who holds what on this gateway, as heartbeats report it: placement and least-connections feed on it. */
 
 import type { GatewayHeartbeat } from '../../proto/control.js'
+import { SLOTS } from '../../proto/hash.js'
 import type { Binding } from './binding.js'
 import type { Session } from './session.js'
 
-interface PoolCount {
-  readonly workers: Record<string, number>
-  readonly bySlot: Map<number, number>
+/** What one pool's sessions are counted into: an array and not a Map, since a heartbeat counts every session there is. */
+class PoolCount {
+  readonly #workers = new Map<string, number>()
+  readonly #slots = new Uint32Array(SLOTS)
+
+  add({ worker, slot }: Binding): void {
+    if (worker !== '') this.#workers.set(worker, (this.#workers.get(worker) ?? 0) + 1)
+    if (slot >= 0) this.#slots[slot] = (this.#slots[slot] as number) + 1
+  }
+
+  report(): GatewayHeartbeat['pools'][string] {
+    const slots: number[] = []
+    for (const [slot, sessions] of this.#slots.entries()) if (sessions > 0) slots.push(slot, sessions)
+    return { workers: Object.fromEntries(this.#workers), slots }
+  }
 }
 
 /** Counts the bindings of all sessions by pool, worker and slot. One pass, no allocation per session. */
@@ -14,24 +27,17 @@ export function countBindings(sessions: Iterable<Session>): GatewayHeartbeat['po
   const pools = new Map<string, PoolCount>()
   for (const { primary, others } of sessions) {
     // Not by an iterator over both: it would be 10,000 objects every heartbeat.
-    if (primary !== undefined) count(pools, primary)
-    if (others !== undefined) for (const binding of others.values()) count(pools, binding)
+    if (primary !== undefined) poolOf(pools, primary.pool).add(primary)
+    if (others !== undefined) for (const binding of others.values()) poolOf(pools, binding.pool).add(binding)
   }
-  const report: GatewayHeartbeat['pools'] = {}
-  for (const [name, { workers, bySlot }] of pools) {
-    const slots: number[] = []
-    for (const [slot, sessionsInSlot] of bySlot) slots.push(slot, sessionsInSlot)
-    report[name] = { workers, slots }
-  }
-  return report
+  return Object.fromEntries([...pools].map(([name, count]) => [name, count.report()]))
 }
 
-function count(pools: Map<string, PoolCount>, { pool: name, worker, slot }: Binding): void {
+function poolOf(pools: Map<string, PoolCount>, name: string): PoolCount {
   let pool = pools.get(name)
   if (pool === undefined) {
-    pool = { workers: {}, bySlot: new Map() }
+    pool = new PoolCount()
     pools.set(name, pool)
   }
-  if (worker !== '') pool.workers[worker] = (pool.workers[worker] ?? 0) + 1
-  if (slot >= 0) pool.bySlot.set(slot, (pool.bySlot.get(slot) ?? 0) + 1)
+  return pool
 }

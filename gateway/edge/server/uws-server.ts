@@ -7,7 +7,7 @@ import { addHeader, emptyHeaders, OwnedRequest } from './request-head.js'
 import { RouteTable } from './route-table.js'
 import type { HttpHandler, HttpMethod, HttpServer, ServerLog, ServerTls, WebSocketEndpoint } from './server.js'
 import { UwsAnswer } from './uws-answer.js'
-import { addressText, hardBackpressure, hardPayloadLimit, UwsSocket, type UwsUserData } from './uws-socket.js'
+import { addressText, hardBackpressure, hardPayloadLimit, socketOf, UwsSocket, type UwsUserData } from './uws-socket.js'
 
 /** Loads the native part. @throws whatever is wrong with it: the system's libc, the platform, the Node version */
 export async function loadUws(): Promise<typeof Uws> {
@@ -62,7 +62,7 @@ export class UwsServer implements HttpServer {
         endpoint.open(socket)
       },
       message: (ws, message, isBinary) => {
-        const socket = ws.getUserData().socket as UwsSocket<T>
+        const socket = socketOf(ws)
         try {
           if (message.byteLength > endpoint.maxPayload) socket.end(1009, 'message too large')
           else endpoint.message(socket, new Uint8Array(message), isBinary)
@@ -70,9 +70,8 @@ export class UwsServer implements HttpServer {
           guard(socket, error)
         }
       },
-      drain: (ws) => (ws.getUserData().socket as UwsSocket<T>).drained(),
-      close: (ws, code, reason) =>
-        (ws.getUserData().socket as UwsSocket<T>).closed(code, Buffer.from(reason).toString()),
+      drain: (ws) => socketOf(ws).drained(),
+      close: (ws, code, reason) => socketOf(ws).closed(code, Buffer.from(reason).toString()),
     })
   }
 

@@ -7,6 +7,15 @@ export interface UwsUserData<T> {
 }
 
 /**
+ * The socket that hangs on an open native one. This build puts the fields of the user data on the native object itself,
+ * where they are read without a call into C++; one that does not is asked.
+ */
+export function socketOf<T>(ws: WebSocket<UwsUserData<T>>): UwsSocket<T> {
+  const { socket } = ws as Partial<UwsUserData<T>>
+  return (socket ?? ws.getUserData().socket) as UwsSocket<T>
+}
+
+/**
  * uWebSockets.js cuts a connection above its own limit without the close frame 1009 that the contract asks for. So its limit
  * is set higher, and messages in between are refused by us, politely. What lies above it is not worth buffering.
  */

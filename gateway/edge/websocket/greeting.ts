@@ -1,24 +1,52 @@
-import { encodeFrame, encodeHeaders, FrameType } from '../../../proto/frame.js'
+import { appendAck, encodeFrame, FrameType } from '../../../proto/frame.js'
 import type { DeviceSession } from '../../ports.js'
+
+/** Room for `ack`: a tag and 8 bytes. */
+const ACK_ROOM = 9
+
+/** A WELCOME for everybody whose session id has the length of `blank`: the id is written over it. */
+interface Template {
+  readonly frame: Uint8Array
+  readonly idAt: number
+  readonly blank: string
+}
 
 /** Makes WELCOME. All of it but the session's id and ack is the same for every device, so it is encoded once. */
 export class Greeting {
-  readonly #fresh: Uint8Array
-  readonly #resumed: Uint8Array
+  readonly #gateway: string
+  #fresh: Template
+  #resumed: Template
 
   constructor(gatewayId: string) {
-    this.#fresh = encodeHeaders({ gateway: gatewayId, resumed: 'false' })
-    this.#resumed = encodeHeaders({ gateway: gatewayId, resumed: 'true' })
+    this.#gateway = gatewayId
+    this.#fresh = this.#template('', false)
+    this.#resumed = this.#template('', true)
   }
 
-  frame(session: DeviceSession): Uint8Array {
-    const { id, uplinkAcked, resumed } = session
-    const own = encodeFrame({ type: FrameType.WELCOME, ack: uplinkAcked, headers: { session: id } })
-    const same = resumed ? this.#resumed : this.#fresh
-    // Entries of a map may stand apart: Protobuf parsers merge them.
-    const frame = new Uint8Array(own.length + same.length)
-    frame.set(own)
-    frame.set(same, own.length)
-    return frame
+  /** @param session its id is ASCII, as what makes session ids makes them */
+  frame({ id, uplinkAcked, resumed }: DeviceSession): Uint8Array {
+    const { frame, idAt } = this.#templateFor(id, resumed)
+    const greeting = Buffer.allocUnsafe(frame.length + ACK_ROOM)
+    greeting.set(frame)
+    greeting.write(id, idAt, 'latin1')
+    // Behind the other fields: Protobuf parsers take them in any order.
+    const end = uplinkAcked === 0 ? frame.length : appendAck(greeting, frame.length, uplinkAcked)
+    return greeting.subarray(0, end)
+  }
+
+  #templateFor(id: string, resumed: boolean): Template {
+    const known = resumed ? this.#resumed : this.#fresh
+    if (known.blank.length === id.length) return known
+    const made = this.#template('\0'.repeat(id.length), resumed)
+    if (resumed) this.#resumed = made
+    else this.#fresh = made
+    return made
+  }
+
+  #template(blank: string, resumed: boolean): Template {
+    // The id comes first among the headers; in front of it stands its length, which is not 0.
+    const headers = { session: blank, gateway: this.#gateway, resumed: String(resumed) }
+    const frame = encodeFrame({ type: FrameType.WELCOME, headers })
+    return { frame, idAt: Buffer.from(frame).indexOf(blank), blank }
   }
 }
