@@ -16,7 +16,7 @@ export function planSessions(sessions: Iterable<Session>, planned: RoutingTable)
   const router = compileRoutes(planned)
   const view: PlanView = {}
   for (const session of sessions) {
-    const routes = router.forSession(session.attributes)
+    const routes = router.forSession(session)
     for (const { pool, slot, worker } of session.bindings()) {
       if (worker !== '') add(poolOf(view, pool).before, worker)
       const next = poolUnder(routes, pool, session.routes, router.byHeaders && planned.pools.has(pool))
@@ -49,7 +49,7 @@ function ownerAfter(
 /** A binding that comes from another pool. */
 function newOwner(planned: RoutingTable, pool: Pool, session: Session, entry: PoolPlanView): string | undefined {
   if (pool.slots.length === 0) return leastLoaded(planned, pool, entry)
-  return slotOwner(pool, slotOf(compileAffinity(pool.key).keyOf(session.attributes, '')))
+  return slotOwner(pool, slotOf(compileAffinity(pool.key).keyOf(session, '')))
 }
 
 function slotOwner({ slots, members }: Pool, slot: number): string | undefined {

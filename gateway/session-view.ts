@@ -11,7 +11,7 @@ export function viewSession(session: Session, gateway: string): SessionView {
     gateway,
     protocol: session.protocol,
     since: new Date(session.since).toISOString(),
-    attributes: { ...session.attributes.headers },
+    attributes: { ...session.headers },
     bindings,
   }
 }

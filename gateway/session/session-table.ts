@@ -7,7 +7,7 @@ import { SluiceError } from '../../proto/errors.js'
 import { FrameView } from '../../proto/frame.js'
 import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
 import type { Counters } from '../counters.js'
-import type { Clock, DevicePort, OpenSession, Protocol, SessionHost } from '../ports.js'
+import type { Clock, DevicePort, OpenSession, SessionHost } from '../ports.js'
 import type { WorkerPort } from '../worker-port.js'
 import { Binding, type BindingHost } from './binding.js'
 import { type BindingLimits, type BindingSnapshot, DEFAULT_BINDING_LIMITS, type Handover } from './binding-terms.js'
@@ -54,6 +54,7 @@ const SWEEP_MS = 100
 
 export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   readonly gateway: string
+  readonly region: string
   readonly counters: Counters
   readonly limits: BindingLimits & SessionLimits
   readonly view = new FrameView()
@@ -74,6 +75,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   constructor(options: SessionTableOptions) {
     this.#options = options
     this.gateway = options.gateway
+    this.region = options.region
     this.#clock = options.clock
     this.counters = options.counters
     this.#chooser = options.chooser
@@ -117,10 +119,8 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
       throw new SluiceError('overloaded', `this gateway holds ${this.#maxSessions} sessions already`, {
         retryAfterMs: 5000,
       })
-    const { protocol, device, attributes } = request
-    const seen = this.#attributesOf(device, protocol, attributes)
-    const session = new Session(this, this.#options.newId(), request, seen, this.#clock.wall())
-    this.#sessions.set(device, session)
+    const session = new Session(this, this.#options.newId(), request, this.#clock.wall())
+    this.#sessions.set(request.device, session)
     session.connect(port, false)
     this.counters.connects++
     this.#bindData(session)
@@ -146,8 +146,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   adopt(exported: ExportedSession): Session {
     const { device, protocol, headers, id } = exported
     this.#sessions.get(device)?.close({ code: 'taken_over', message: 'the session came from another gateway' })
-    const seen = this.#attributesOf(device, protocol, headers)
-    const session = new Session(this, id, { device, protocol, attributes: headers }, seen, exported.since)
+    const session = new Session(this, id, { device, protocol, attributes: headers }, exported.since)
     this.#sessions.set(device, session)
     this.counters.connects++
     this.dormant(session)
@@ -194,7 +193,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   }
 
   bind(session: Session, pool: string, topic: string): Binding {
-    const slot = this.#chooser.slotFor(pool, session.attributes, topic)
+    const slot = this.#chooser.slotFor(pool, session, topic)
     const key = this.#chooser.keyedByTopic(pool) ? `${pool}\n${slot}` : pool
     const primary = session.primary
     if (primary !== undefined && primary.pool === pool && primary.slot === slot) return primary
@@ -265,7 +264,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   #guess(session: Session, { confirmed }: ExportedSession): BindingSnapshot[] {
     const { dataPool: pool, constant } = session.routes
     if (pool === undefined || this.#chooser.keyedByTopic(pool)) return []
-    const slot = this.#chooser.slotFor(pool, session.attributes, '')
+    const slot = this.#chooser.slotFor(pool, session, '')
     return [{ pool, slot, worker: '', epoch: 0, sent: constant ? confirmed : 0 }]
   }
 
@@ -285,10 +284,6 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     return binding
   }
 
-  #attributesOf(device: string, protocol: Protocol, headers: Readonly<Record<string, string>>): SessionAttributes {
-    return { device, protocol, gateway: this.gateway, region: this.#options.region, headers }
-  }
-
   #continues(request: OpenSession, former: Session): boolean {
     if (former.protocol !== request.protocol) return false
     if (request.resume !== undefined) return request.resume.session === former.id
@@ -298,15 +293,14 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   /** Applies the routes of a new table to one session. */
   #follow(session: Session): void {
     const before = session.routes
-    session.routes = this.routesFor(session.attributes)
+    session.routes = this.routesFor(session)
     if (session.primary === undefined) {
       this.#bindData(session)
       return
     }
     for (const binding of session.bindings()) {
       binding.pool = this.#poolAfter(session, binding.pool, before)
-      if (!this.#chooser.keyedByTopic(binding.pool))
-        binding.slot = this.#chooser.slotFor(binding.pool, session.attributes, '')
+      if (!this.#chooser.keyedByTopic(binding.pool)) binding.slot = this.#chooser.slotFor(binding.pool, session, '')
       if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
     }
   }

@@ -37,6 +37,7 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
 export interface SessionOwner {
   readonly limits: SessionLimits
   readonly gateway: string
+  readonly region: string
   /** Routes of the table in force. */
   routesFor(attributes: SessionAttributes): SessionRoutes
   /** True when a frame's own headers can change where it goes. */
@@ -51,11 +52,12 @@ export interface SessionOwner {
   readonly view: FrameView
 }
 
-export class Session implements DeviceSession, BindingSession {
+/** What a route matches of it stands on the session itself: an object of its own would be 64 bytes for each idle device. */
+export class Session implements DeviceSession, BindingSession, SessionAttributes {
   readonly id: string
   readonly device: string
   readonly protocol: Protocol
-  readonly attributes: SessionAttributes
+  readonly headers: Readonly<Record<string, string>>
   /** Wall clock, milliseconds. */
   readonly since: number
   readonly #owner: SessionOwner
@@ -76,15 +78,23 @@ export class Session implements DeviceSession, BindingSession {
   #confirmed = 0
   #downlink: DownlinkWindow | undefined
 
-  constructor(owner: SessionOwner, id: string, request: OpenSession, attributes: SessionAttributes, since: number) {
+  constructor(owner: SessionOwner, id: string, { device, protocol, attributes }: OpenSession, since: number) {
     this.#owner = owner
     this.id = id
-    this.device = request.device
-    this.protocol = request.protocol
-    this.attributes = attributes
+    this.device = device
+    this.protocol = protocol
+    this.headers = attributes
     this.since = since
     this.edge = undefined
-    this.routes = owner.routesFor(attributes)
+    this.routes = owner.routesFor(this)
+  }
+
+  get gateway(): string {
+    return this.#owner.gateway
+  }
+
+  get region(): string {
+    return this.#owner.region
   }
 
   get resumed(): boolean {
@@ -116,7 +126,7 @@ export class Session implements DeviceSession, BindingSession {
       session: this.id,
       device: this.device,
       protocol: this.protocol,
-      attributes: { ...this.attributes.headers },
+      attributes: { ...this.headers },
     }
   }
 
@@ -139,7 +149,7 @@ export class Session implements DeviceSession, BindingSession {
       id: this.id,
       device: this.device,
       protocol: this.protocol,
-      headers: this.attributes.headers,
+      headers: this.headers,
       since: this.since,
       uplinkAcked: Math.max(0, this.uplinkAcked),
       confirmed: downlink === undefined ? this.#confirmed : downlink.last - downlink.size,
@@ -323,9 +333,10 @@ export class Session implements DeviceSession, BindingSession {
   /** The routes for a frame that brings headers of its own: they are matched beside the session's, and win. */
   #routesWith(headers: Readonly<Record<string, string>>): SessionRoutes {
     if (!this.#owner.routesByHeaders) return this.routes
-    const merged: Record<string, string> = { ...this.attributes.headers }
+    const merged: Record<string, string> = { ...this.headers }
     for (const [name, value] of Object.entries(headers)) merged[name.toLowerCase()] = value
-    return this.#owner.routesFor({ ...this.attributes, headers: merged })
+    const { device, protocol, gateway, region } = this
+    return this.#owner.routesFor({ device, protocol, gateway, region, headers: merged })
   }
 
   /** OK is 0; duplicates are acknowledged once more, since the device did not hear it. */
