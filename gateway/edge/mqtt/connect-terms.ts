@@ -28,6 +28,8 @@ export interface Will {
 export interface Terms {
   readonly v5: boolean
   readonly clientId: string
+  /** A broker's bridge: it hears nothing of its own, and the retain flag as it was published. */
+  readonly bridge: boolean
   /** True when the gateway made the id up. */
   readonly assigned: boolean
   readonly clean: boolean
@@ -56,6 +58,7 @@ export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
   return {
     v5: version === 5,
     clientId: clientIdOf(packet, context),
+    bridge: packet.bridge,
     assigned: packet.clientId === '',
     clean,
     keepAlive,

@@ -41,6 +41,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   session!: MqttSession
   upstream!: DeviceSession
   access!: Access
+  bridge = false
   #uplink: Uplink | undefined
   #downlink!: Downlink
   /** Reading stopped: an answer is awaited, a worker is overloaded, or the client does not read itself. */
@@ -216,6 +217,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   entered({ terms, session, upstream, access, connack }: Entry): void {
     const { context } = this
     this.#terms = terms
+    this.bridge = terms.bridge
     this.session = session
     this.upstream = upstream
     this.useAccess(access)
