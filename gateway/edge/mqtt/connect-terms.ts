@@ -6,6 +6,7 @@ import { type Qos, Reason, ReturnCode } from '../../../proto/mqtt/packet.js'
 import type { Properties } from '../../../proto/mqtt/properties.js'
 import { isReserved } from './access.js'
 import type { EdgeContext } from './context.js'
+import { LARGEST_PACKET, type MqttOptions } from './options.js'
 
 /** Bytes of a device id at most (design: `bad_device_id`). */
 const MAX_CLIENT_ID = 256
@@ -119,14 +120,14 @@ export function connackProperties(
   const found: Properties = {}
   if (options.topicAliasMaximum > 0) found.topicAliasMaximum = options.topicAliasMaximum
   if (terms.assigned) found.assignedClientId = terms.clientId
-  if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
   if (terms.expiryChanged) found.sessionExpiry = terms.expiry
   if (terms.wantsResponseInformation) {
     found.responseInformation = options.responseInformation.replaceAll('%c', terms.clientId)
+  if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
   }
   if (authMethod !== undefined) found.authMethod = authMethod
   if (authData !== undefined) found.authData = authData
-  found.maximumPacketSize = options.maxPacket
+  if (options.maxPacket < LARGEST_PACKET) found.maximumPacketSize = options.maxPacket
   found.receiveMaximum = options.receiveMaximum
   return found
 }

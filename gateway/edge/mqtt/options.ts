@@ -67,7 +67,8 @@ export const MQTT_DEFAULTS: MqttOptions = {
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
 export const NEVER = 0xffffffff
 
-const LARGEST_PACKET = 268_435_460
+/** Bytes of the largest packet that the protocol can describe: as a limit it is none. */
+export const LARGEST_PACKET = 268_435_460
 const MANY = 10_000_000
 
 /** The least and the most of each number, whole numbers all; those of 16 and 32 bits are the protocol's own. */

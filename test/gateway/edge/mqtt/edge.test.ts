@@ -515,6 +515,10 @@ t.test('a gateway that drains refers to another server', async (t) => {
     reasonCode: Reason.USE_ANOTHER_SERVER,
     properties: { serverReference: 'next.example:1883' },
   })
+  const endless = await startBench({ options: { maxPacket: 268_435_460 } })
+  const any = await endless.client()
+  t.equal(any.connack?.properties?.maximumPacketSize, undefined, 'as large as packets get is no limit to tell')
+  await endless.close()
   t.equal(await five.ended(), -1)
   const four = await bench.client({ protocolVersion: 4 })
   t.equal(four.connack?.returnCode, 3)
