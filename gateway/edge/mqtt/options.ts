@@ -40,6 +40,11 @@ export interface MqttOptions {
   readonly connectsPerSecond: number
   /** Publishers hear 0x10 when no subscriber matched, a worker or not. Off: always 0. true. */
   readonly tellNoSubscribers: boolean
+  /**
+   * Publish the will of a connection also when its client takes it over and goes on with its session, as MQTT 3.1.1 demands
+   * [MQTT-3.1.2-8]. Off: only when the session ends with it, as Mosquitto. true.
+   */
+  readonly willOnTakeover: boolean
 }
 
 export const MQTT_DEFAULTS: MqttOptions = {
@@ -62,6 +67,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxConnections: 0,
   connectsPerSecond: 0,
   tellNoSubscribers: true,
+  willOnTakeover: true,
 }
 
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
