@@ -16,6 +16,8 @@ export interface Will {
 
 export interface ConnectPacket {
   readonly version: 3 | 4 | 5
+  /** The client is a broker that bridges, and said so: see {@link BRIDGE}. */
+  readonly bridge: boolean
   /** Clean Start of 5.0, Clean Session before. */
   readonly clean: boolean
   /** Seconds; 0 turns the check off. */
@@ -41,6 +43,12 @@ export class ConnectRefused extends Error {
   }
 }
 
+/**
+ * The top bit of the protocol level: no specification has it, brokers before MQTT 5 announce a bridge with it, Mosquitto
+ * by default. Who refuses it sees them come back without it, and then echoes to them what they sent.
+ */
+const BRIDGE = 0x80
+
 const silent = (message: string): MqttError => new MqttError(Reason.MALFORMED_PACKET, message, true)
 
 /**
@@ -49,13 +57,13 @@ const silent = (message: string): MqttError => new MqttError(Reason.MALFORMED_PA
  */
 export function readConnect(flags: number, bytes: Buffer, start: number, end: number): ConnectPacket {
   const cursor = new Cursor().set(bytes, start, end)
-  const version = readVersion(cursor)
+  const { version, bridge } = readVersion(cursor)
   // [MQTT-2.1.3-1]; MQTT 3.1 does not use the flags of the fixed header.
   if (version !== 3 && flags !== 0) throw silent('CONNECT has reserved flags')
   const bits = readFlags(cursor, version)
   const keepAlive = quietly(() => cursor.uint16())
   try {
-    return readRest(cursor, version, bits, keepAlive)
+    return { version, bridge, ...readRest(cursor, version, bits, keepAlive) }
   } catch (error) {
     if (error instanceof MqttError && !error.silent && version === 5)
       throw new ConnectRefused(5, error.reason, error.message)
@@ -72,11 +80,13 @@ function quietly<T>(read: () => T): T {
 }
 
 /** [MQTT-3.1.2-1], [MQTT-3.1.2-2] */
-function readVersion(cursor: Cursor): 3 | 4 | 5 {
+function readVersion(cursor: Cursor): { version: 3 | 4 | 5; bridge: boolean } {
   const name = quietly(() => cursor.text())
   if (name !== 'MQTT' && name !== 'MQIsdp') throw silent('CONNECT names another protocol')
   const level = quietly(() => cursor.byte())
-  if (name === 'MQTT' ? level === 4 || level === 5 : level === 3) return level as 3 | 4 | 5
+  const bridge = level === (BRIDGE | (name === 'MQTT' ? 4 : 3))
+  if (bridge) return { version: name === 'MQTT' ? 4 : 3, bridge }
+  if (name === 'MQTT' ? level === 4 || level === 5 : level === 3) return { version: level as 3 | 4 | 5, bridge }
   if (level === 3 || level === 4) {
     throw new ConnectRefused(4, ReturnCode.UNACCEPTABLE_VERSION, `protocol level ${level} does not go with ${name}`)
   }
@@ -94,7 +104,12 @@ function readFlags(cursor: Cursor, version: Version): number {
   return bits
 }
 
-function readRest(cursor: Cursor, version: 3 | 4 | 5, bits: number, keepAlive: number): ConnectPacket {
+function readRest(
+  cursor: Cursor,
+  version: Version,
+  bits: number,
+  keepAlive: number,
+): Omit<ConnectPacket, 'version' | 'bridge'> {
   const properties = version === 5 ? readProperties(cursor, PacketType.CONNECT) : NO_PROPERTIES
   if (properties.authData !== undefined && properties.authMethod === undefined) {
     throw new MqttError(Reason.PROTOCOL_ERROR, 'authentication data without a method')
@@ -106,11 +121,11 @@ function readRest(cursor: Cursor, version: 3 | 4 | 5, bits: number, keepAlive: n
   const username = (bits & 0x80) !== 0 && left() ? quietly(() => cursor.text()) : undefined
   const password = (bits & 0x40) !== 0 && left() ? quietly(() => cursor.binary()) : undefined
   if (cursor.left > 0) throw malformed('CONNECT is longer than its fields')
-  return { version, clean: (bits & 0x02) !== 0, keepAlive, properties, clientId, will, username, password }
+  return { clean: (bits & 0x02) !== 0, keepAlive, properties, clientId, will, username, password }
 }
 
 function readClientId(cursor: Cursor): string {
-  const complete = cursor.left >= 2 && cursor.left - 2 >= cursor.bytes.readUInt16BE(cursor.pos)
+  const complete = holdsField(cursor)
   try {
     return cursor.text()
   } catch (error) {
@@ -120,9 +135,15 @@ function readClientId(cursor: Cursor): string {
   }
 }
 
+/** True when the packet holds all bytes of the field at the cursor, whatever they are. */
+function holdsField(cursor: Cursor): boolean {
+  return cursor.left >= 2 && cursor.left - 2 >= cursor.bytes.readUInt16BE(cursor.pos)
+}
+
 function readWill(cursor: Cursor, version: Version, bits: number): Will {
   const properties = version === 5 ? readProperties(cursor, WILL_PROPERTIES) : NO_PROPERTIES
-  const topic = cursor.text()
+  // Whole but not valid text: closed without a word, as a user name like that is. Cut off: malformed.
+  const topic = holdsField(cursor) ? quietly(() => cursor.text()) : cursor.text()
   if (topic === '' || /[+#]/.test(topic)) throw malformed('the will topic is not a topic name')
   const payload = cursor.binary()
   return { topic, payload, qos: ((bits >> 3) & 3) as Qos, retain: (bits & 0x20) !== 0, properties }

@@ -70,6 +70,7 @@ export const GATEWAY_SETTINGS = {
     maxTopicLevels: 'number',
     responseInformation: 'string',
     tellNoSubscribers: 'boolean',
+    willOnTakeover: 'boolean',
     maxConnections: 'number',
     connectsPerSecond: 'number',
   },

@@ -2,10 +2,11 @@
 
 import type { ConnectPacket } from '../../../proto/mqtt/connect.js'
 import { ConnectRefused } from '../../../proto/mqtt/connect.js'
-import { type Qos, Reason, ReturnCode } from '../../../proto/mqtt/packet.js'
+import { MqttError, type Qos, Reason, ReturnCode } from '../../../proto/mqtt/packet.js'
 import type { Properties } from '../../../proto/mqtt/properties.js'
 import { isReserved } from './access.js'
 import type { EdgeContext } from './context.js'
+import { LARGEST_PACKET, type MqttOptions } from './options.js'
 
 /** Bytes of a device id at most (design: `bad_device_id`). */
 const MAX_CLIENT_ID = 256
@@ -27,6 +28,8 @@ export interface Will {
 /** What holds for one connection. */
 export interface Terms {
   readonly v5: boolean
+  /** A broker's bridge: it hears nothing of its own, and the retain flag as it was published. */
+  readonly bridge: boolean
   readonly clientId: string
   /** True when the gateway made the id up. */
   readonly assigned: boolean
@@ -46,7 +49,7 @@ export interface Terms {
   will: Will | undefined
 }
 
-/** @throws ConnectRefused when the client id or the will cannot be served */
+/** @throws ConnectRefused when the client id cannot be served, MqttError (silent) when the will cannot */
 export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
   const { version, properties, clean } = packet
   const { options } = context
@@ -55,6 +58,7 @@ export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
   const keepAlive = keepAliveOf(packet, options.maxKeepAlive)
   return {
     v5: version === 5,
+    bridge: packet.bridge,
     clientId: clientIdOf(packet, context),
     assigned: packet.clientId === '',
     clean,
@@ -95,14 +99,20 @@ function clientIdOf({ version, clientId, clean }: ConnectPacket, context: EdgeCo
   throw new ConnectRefused(version, code, `the client identifier is longer than ${MAX_CLIENT_ID} bytes`)
 }
 
-function willOf({ will, version }: ConnectPacket): Will | undefined {
+function willOf({ will }: ConnectPacket): Will | undefined {
   if (will === undefined) return undefined
   const { topic, qos, retain, properties } = will
+  // Without a word, as Mosquitto: whoever has others publish there for it when it is gone is no client to talk to.
   if (isReserved(topic)) {
-    const code = version === 5 ? Reason.TOPIC_NAME_INVALID : ReturnCode.NOT_AUTHORIZED
-    throw new ConnectRefused(version, code, `the will topic ${topic} is the gateway's own`)
+    throw new MqttError(Reason.TOPIC_NAME_INVALID, `the will topic ${topic} is the gateway's own`, true)
   }
   return { topic, payload: Uint8Array.from(will.payload), qos, retain, properties, delay: properties.willDelay ?? 0 }
+}
+
+/** The session goes on with another connection, which decides whether the will of this one is still to be sent. */
+export function goOnElsewhere(terms: Terms | undefined, { willOnTakeover }: MqttOptions): void {
+  // [MQTT-3.1.3-9], and the comment of section 3.1.4: one with a delay is not.
+  if (terms?.will !== undefined && (terms.will.delay > 0 || !willOnTakeover)) terms.will = undefined
 }
 
 /** The properties of the CONNACK that accepts these terms. Only what differs from the specification's defaults. */
@@ -114,16 +124,16 @@ export function connackProperties(
 ): Properties {
   // In the order of Mosquitto, whose tests compare bytes.
   const found: Properties = {}
+  if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
   if (options.topicAliasMaximum > 0) found.topicAliasMaximum = options.topicAliasMaximum
   if (terms.assigned) found.assignedClientId = terms.clientId
-  if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
   if (terms.expiryChanged) found.sessionExpiry = terms.expiry
   if (terms.wantsResponseInformation) {
     found.responseInformation = options.responseInformation.replaceAll('%c', terms.clientId)
   }
   if (authMethod !== undefined) found.authMethod = authMethod
   if (authData !== undefined) found.authData = authData
-  found.maximumPacketSize = options.maxPacket
+  if (options.maxPacket < LARGEST_PACKET) found.maximumPacketSize = options.maxPacket
   found.receiveMaximum = options.receiveMaximum
   return found
 }

@@ -12,7 +12,7 @@ import { PacketReader, type PacketSink, type PublishView } from '../../../proto/
 import type { DevicePort, DeviceSession, Message } from '../../ports.js'
 import type { Access } from './access.js'
 import { deliverAnswer } from './answer.js'
-import type { Terms, Will } from './connect-terms.js'
+import { goOnElsewhere, type Terms, type Will } from './connect-terms.js'
 import type { EdgeContext } from './context.js'
 import { type Client, dispatch } from './dispatch.js'
 import { Downlink } from './downlink.js'
@@ -41,6 +41,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   session!: MqttSession
   upstream!: DeviceSession
   access!: Access
+  bridge = false
   #uplink: Uplink | undefined
   #downlink!: Downlink
   /** Reading stopped: an answer is awaited, a worker is overloaded, or the client does not read itself. */
@@ -216,6 +217,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
   entered({ terms, session, upstream, access, connack }: Entry): void {
     const { context } = this
     this.#terms = terms
+    this.bridge = terms.bridge
     this.session = session
     this.upstream = upstream
     this.useAccess(access)
@@ -285,9 +287,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
 
   takenOver(clean: boolean): void {
     this.context.counters.takenOver++
-    const will = this.#terms?.will
-    // [MQTT-3.1.4-3], and section 3.1.4: a will with a delay is not sent when the session goes on.
-    if (will !== undefined && !clean && will.delay > 0 && this.#terms !== undefined) this.#terms.will = undefined
+    if (!clean && this.session.lasting) goOnElsewhere(this.#terms, this.context.options)
     this.#close(Reason.SESSION_TAKEN_OVER)
   }
 

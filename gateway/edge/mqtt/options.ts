@@ -40,6 +40,11 @@ export interface MqttOptions {
   readonly connectsPerSecond: number
   /** Publishers hear 0x10 when no subscriber matched, a worker or not. Off: always 0. true. */
   readonly tellNoSubscribers: boolean
+  /**
+   * Publish the will of a connection also when its client takes it over and goes on with its session, as MQTT 3.1.1 demands
+   * [MQTT-3.1.2-8]. Off: only when the session ends with it, as Mosquitto. true.
+   */
+  readonly willOnTakeover: boolean
 }
 
 export const MQTT_DEFAULTS: MqttOptions = {
@@ -62,12 +67,14 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxConnections: 0,
   connectsPerSecond: 0,
   tellNoSubscribers: true,
+  willOnTakeover: true,
 }
 
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
 export const NEVER = 0xffffffff
 
-const LARGEST_PACKET = 268_435_460
+/** Bytes of the largest packet that the protocol can describe: as a limit it is none. */
+export const LARGEST_PACKET = 268_435_460
 const MANY = 10_000_000
 
 /** The least and the most of each number, whole numbers all; those of 16 and 32 bits are the protocol's own. */

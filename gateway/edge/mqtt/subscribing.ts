@@ -19,20 +19,26 @@ const FAILURE = 0x80
 export function subscribe(owner: UplinkOwner, packet: SubscribePacket, alive: () => boolean): void {
   const { session, version } = owner
   const levels = owner.context.options.maxTopicLevels
-  for (const { filter, noLocal } of packet.filters) checkFilter(filter, noLocal, levels)
+  const filters = owner.bridge ? packet.filters.map(asOfBridge) : packet.filters
+  for (const { filter, noLocal } of filters) checkFilter(filter, noLocal, levels)
   const codes: number[] = []
   // One more than the filters, so that a bus that answers at once cannot come before the codes are complete.
-  let open = packet.filters.length + 1
+  let open = filters.length + 1
   const settled = (): void => {
     if (--open > 0 || !alive()) return
     owner.batch.append(encodeSuback(version, packet.packetId, codes))
     session.release()
   }
   session.hold()
-  for (const request of packet.filters) codes.push(subscribeOne(owner, request, packet.subscriptionId, settled))
+  for (const request of filters) codes.push(subscribeOne(owner, request, packet.subscriptionId, settled))
   const { context } = owner
   if (session.lasting) context.journal?.changed(session)
   settled()
+}
+
+/** Before MQTT 5 a bridge cannot ask for what keeps messages from going round in circles. */
+function asOfBridge(request: FilterRequest): FilterRequest {
+  return { ...request, noLocal: !request.filter.startsWith('$share/'), retainAsPublished: true }
 }
 
 function checkFilter(filter: string, noLocal: boolean, levels: number): void {

@@ -25,6 +25,8 @@ import { UplinkAcks } from './uplink-acks.js'
 export interface UplinkOwner {
   readonly context: EdgeContext
   readonly version: Version
+  /** A bridge of a broker before MQTT 5: it is to hear nothing of its own. */
+  readonly bridge: boolean
   readonly session: MqttSession
   readonly upstream: DeviceSession
   readonly access: Access

@@ -211,6 +211,30 @@ t.test('refuses broken CONNECTs the way each version demands', async (t) => {
   t.equal(connect(`${v5} 1e 000a 00 0001 70`), 'silent')
   t.equal(connect(`${v4} 42 000a 0001 70 0001 70`), 'silent')
   t.equal(connect(`${v5} 42 000a 00 0001 70 0001 70`), 'ok', '5.0 takes a password alone')
+  t.equal(connect(`${v5} 06 000a 00 0001 70 00 0002 6100 0000`), 'silent', 'a will topic that is not text')
+  t.equal(connect(`${v5} 06 000a 00 0001 70 00 0002 61`), 'connack 5 129', 'a will topic that is cut off')
+  t.equal(connect(`${v5} 06 000a 00 0001 70 00 0002 612b 0000`), 'connack 5 129', 'a will topic with a wildcard')
+})
+
+t.test('a bridge says that it is one with the top bit of the protocol level, before MQTT 5', async (t) => {
+  const bridge = (name: string, level: string): unknown => {
+    const body = hex(`${name} ${level} 02 000a ${level.endsWith('5') ? '00' : ''} 0001 70`)
+    try {
+      const { version, bridge } = readConnect(0, body, 0, body.length)
+      return [version, bridge]
+    } catch (error) {
+      return (error as { code?: number }).code
+    }
+  }
+  const old = '00064d5149736470'
+  const name = '00044d515454'
+  t.same(bridge(old, '83'), [3, true])
+  t.same(bridge(name, '84'), [4, true])
+  t.same(bridge(old, '03'), [3, false])
+  t.same(bridge(name, '04'), [4, false])
+  t.same(bridge(name, '05'), [5, false])
+  for (const level of ['83', '85', '80']) t.equal(bridge(name, level), Reason.UNSUPPORTED_VERSION, `MQTT ${level}`)
+  t.equal(bridge(old, '84'), Reason.UNSUPPORTED_VERSION, 'MQIsdp 84')
 })
 
 t.test('properties are refused by kind of fault, bytes before meaning', async (t) => {

@@ -316,6 +316,89 @@ t.test(
   },
 )
 
+const TAKEOVERS = [
+  // version, delay, first session lasts, begun anew: session present, will heard; and heard with the option off
+  [4, 0, true, false, true, true, false],
+  [4, 0, true, true, false, true, true],
+  [4, 0, false, false, false, true, true],
+  [5, 0, true, false, true, true, false],
+  [5, 0, true, true, false, true, true],
+  [5, 0, false, false, false, true, true],
+  [5, 9, true, false, true, false, false],
+  [5, 9, true, true, false, true, true],
+  [5, 9, false, false, false, true, true],
+] as const
+
+t.test(
+  'a client that takes itself over has its will published unless the session goes on and it had a delay',
+  async (t) => {
+    for (const willOnTakeover of [true, false]) {
+      const bench = await startBench({ options: { willOnTakeover } })
+      const watcher = await bench.client({ clientId: 'watcher' })
+      await watcher.subscribe('left')
+      for (const [protocolVersion, delay, lasts, clean, present, heard, heardOff] of TAKEOVERS) {
+        const five = protocolVersion === 5
+        const lasting = five && { properties: { sessionExpiryInterval: 60 } }
+        const will = {
+          topic: 'left',
+          payload: Buffer.from('x'),
+          qos: 0 as const,
+          retain: false,
+          ...(five && { properties: { willDelayInterval: delay } }),
+        }
+        const old = await bench.client({ protocolVersion, will, clean: !five && !lasts, ...(lasts && lasting) })
+        const next = await bench.client({ protocolVersion, clean, ...lasting })
+        await old.ended()
+        const what = `MQTT ${protocolVersion}, delay ${delay}, lasts: ${lasts}, clean: ${clean}, option: ${willOnTakeover}`
+        t.equal(next.connack?.sessionPresent, present, what)
+        if (willOnTakeover ? heard : heardOff) t.match(await watcher.nextPublish(), { topic: 'left' }, what)
+        await watcher.nothing()
+        await next.disconnect()
+        await (await bench.client({ protocolVersion })).disconnect()
+      }
+      await bench.close()
+    }
+  },
+)
+
+t.test('a will for a topic of the gateway itself ends the connection without a word', async (t) => {
+  const bench = await startBench()
+  for (const protocolVersion of [4, 5] as const) {
+    for (const topic of ['$SYS/broker/uptime', '$CONTROL/x']) {
+      const will = { topic, payload: Buffer.from('x'), qos: 0 as const, retain: false }
+      await t.rejects(
+        bench.client({ protocolVersion, will }),
+        /ended instead of connack/,
+        `${protocolVersion}: ${topic}`,
+      )
+    }
+  }
+  const will = { topic: '$SYS/broker/connection/b/state', payload: Buffer.from('0'), qos: 0 as const, retain: false }
+  t.ok((await bench.client({ will })).connack, 'but for the state of a bridge')
+  await bench.close()
+})
+
+t.test('a bridge of before MQTT 5 hears nothing of its own, and retained as published', async (t) => {
+  const bench = await startBench()
+  for (const bridgeMode of [false, true]) {
+    // What the typings of mqtt-packet leave out.
+    const asBridge = { bridgeMode } as object
+    const client = await bench.client({ clientId: `bridge-${bridgeMode}`, protocolVersion: 4, ...asBridge })
+    await client.subscribe('loop/#')
+    client.publish('loop/x', 'own')
+    if (!bridgeMode) await client.nextPublish()
+    await client.nothing()
+    const other = await bench.client({ clientId: 'other' })
+    other.publish('loop/y', 'kept', 0, { retain: true })
+    t.match(await client.nextPublish(), { topic: 'loop/y', retain: bridgeMode })
+    t.equal(await client.subscribe('$share/g/loop/x'), 0, 'No Local is not for shared ones')
+    other.publish('loop/y', '', 0, { retain: true })
+    await other.disconnect()
+    client.destroy()
+  }
+  await bench.close()
+})
+
 t.test('session expiry: present within, gone after, changed by DISCONNECT, not from 0', async (t) => {
   const bench = await startBench()
   const connect = (expiry: number): Promise<import('./harness.js').RawClient> =>
@@ -432,6 +515,10 @@ t.test('what the gateway tells in CONNACK: assigned id, keep-alive, response inf
     'topicAliasMaximum',
   ])
   await bench.close()
+  const endless = await startBench({ options: { maxPacket: 268_435_460 } })
+  const any = await endless.client()
+  t.equal(any.connack?.properties?.maximumPacketSize, undefined, 'as large as packets get is no limit to tell')
+  await endless.close()
 })
 
 t.test('rules deny subscriptions and publishes, and a wide filter does not get around them', async (t) => {
