@@ -32,15 +32,12 @@ const ROOMS: readonly Room[] = [
   { path: 'gateway/ports.ts', may: ['proto/'] },
   { path: 'gateway/balance/', may: ['proto/'] },
   { path: 'gateway/route/', may: ['gateway/balance/', 'proto/'] },
-  { path: 'gateway/edge/', may: ['gateway/ports.ts', 'gateway/direct-socket.ts', 'proto/'] },
+  { path: 'gateway/edge/', may: ['gateway/ports.ts', 'proto/'] },
   {
     path: 'gateway/session/',
     may: ['gateway/ports.ts', 'gateway/route/', 'gateway/worker-port.ts', 'gateway/counters.ts', 'proto/'],
   },
-  {
-    path: 'gateway/link/',
-    may: ['gateway/ports.ts', 'gateway/direct-socket.ts', 'gateway/worker-port.ts', 'gateway/counters.ts', 'proto/'],
-  },
+  { path: 'gateway/link/', may: ['gateway/ports.ts', 'gateway/worker-port.ts', 'gateway/counters.ts', 'proto/'] },
   { path: 'gateway/fanout/', may: ['gateway/ports.ts', 'proto/'] },
   { path: 'gateway/bridge/', may: ['gateway/ports.ts', 'proto/'] },
   { path: 'gateway/geo/', may: ['proto/'] },

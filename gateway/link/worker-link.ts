@@ -26,7 +26,6 @@ import {
   readLoad,
   readRefused,
 } from '../../proto/link-control.js'
-import { DirectWriter, isDirect, readDirectly } from '../direct-socket.js'
 import type { Clock } from '../ports.js'
 import type { BindingEvents, WorkerPort } from '../worker-port.js'
 import { writeFrameParts } from './frame-parts.js'
@@ -85,7 +84,6 @@ export class WorkerLink implements WorkerPort {
   readonly #bindings = new Map<number, BindingEvents>()
   readonly #batch = new RecordBatch()
   #socket: Socket | undefined
-  #writer: DirectWriter | undefined
   #up = false
   #closed = false
   #nextNumber = 1
@@ -118,7 +116,7 @@ export class WorkerLink implements WorkerPort {
     const { maxBuffered } = this.#owner.limits
     const { length } = this.#batch
     if (!this.#lagging) return length > maxBuffered
-    return (this.#writer?.buffered ?? 0) + length > maxBuffered
+    return (this.#socket?.writableLength ?? 0) + length > maxBuffered
   }
 
   /** Bindings that live on this link. */
@@ -211,8 +209,9 @@ export class WorkerLink implements WorkerPort {
     if (this.#batch.length === 0) return
     const bytes = this.#batch.take()
     if (socket === undefined || socket.destroyed) return
+    socket.write(bytes)
     // A write that the kernel took at once leaves nothing queued, and the buffer is ours again.
-    this.#lagging = this.#writer?.write(bytes) === false
+    this.#lagging = socket.writableLength > 0
     if (this.#lagging) this.#batch.replaceBuffer()
   }
 
@@ -220,13 +219,10 @@ export class WorkerLink implements WorkerPort {
     const { limits, tls } = this.#owner
     const socket = open(this.address, tls)
     this.#socket = socket
-    this.#writer = new DirectWriter(socket)
     socket.setNoDelay(true)
     socket.once('connect', () => this.#hello(socket))
     const reader = new RecordReader((kind, number, bytes, start, end) => this.#record(kind, number, bytes, start, end))
-    const receive = (chunk: Buffer) => this.#receive(socket, reader, chunk)
-    if (isDirect(socket)) readDirectly(socket, { receive })
-    else socket.on('data', receive)
+    socket.on('data', (chunk) => this.#receive(socket, reader, chunk))
     socket.on('error', (error) => this.#lost(socket, error.message))
     socket.on('close', () => this.#lost(socket, this.#farewell || 'the worker closed the connection'))
     this.#timer(limits.dialMs, () => {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { DirectWriter, hold, isDirect, release } from '../../direct-socket.js'
+import { hold, isDirect, release, writeDirectly } from './direct-socket.js'
 
 /** A connection's byte stream, be it TCP, TLS or the messages of a WebSocket. */
 export interface ByteTransport {
@@ -28,12 +28,16 @@ const LINGER_MS = 1000
 export class SocketTransport implements ByteTransport {
   readonly #socket: Socket
   readonly #direct: boolean
-  readonly #writer: DirectWriter
+  /** Bytes that the kernel did not take at once, written past the stream's queue. */
+  #waiting = 0
+  /** Made with the first write; one for all of this socket's. */
+  #written: ((error?: Error | null) => void) | undefined
+  /** Set while a write is being made. */
+  #writing = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
     this.#direct = isDirect(socket)
-    this.#writer = new DirectWriter(socket)
   }
 
   get remoteAddress(): string {
@@ -41,11 +45,17 @@ export class SocketTransport implements ByteTransport {
   }
 
   write(bytes: Uint8Array): boolean {
-    return bytes.length === 0 || this.#writer.write(bytes)
+    const socket = this.#socket
+    if (bytes.length === 0) return true
+    if (this.#direct && this.#waiting === 0 && socket.writableLength === 0 && !socket.destroyed)
+      return this.#writeDirectly(bytes)
+    socket.write(bytes)
+    // libuv writes at once what the kernel takes; only the rest keeps the memory.
+    return this.#waiting === 0 && socket.writableLength === 0
   }
 
   get buffered(): number {
-    return this.#writer.buffered
+    return this.#waiting + this.#socket.writableLength
   }
 
   end(): void {
@@ -69,5 +79,25 @@ export class SocketTransport implements ByteTransport {
   resume(): void {
     if (this.#direct) release(this.#socket)
     else this.#socket.resume()
+  }
+
+  #writeDirectly(bytes: Uint8Array): boolean {
+    this.#written ??= (error) => this.#onWritten(error)
+    this.#writing = bytes.length
+    writeDirectly(this.#socket, bytes, this.#written)
+    this.#waiting = this.#writing
+    this.#writing = 0
+    return this.#waiting === 0
+  }
+
+  #onWritten(error: Error | null | undefined): void {
+    if (error) this.#socket.destroy(error)
+    if (this.#writing > 0) {
+      this.#writing = 0
+      return
+    }
+    this.#waiting = 0
+    // As the stream itself would have told it.
+    if (!error && !this.#socket.destroyed) this.#socket.emit('drain')
   }
 }

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { hold, isDirect, readDirectly, release } from '../../gateway/direct-socket.js'
-import { SocketTransport } from '../../gateway/edge/mqtt/transport.js'
+import { hold, isDirect, readDirectly, release } from '../../../../gateway/edge/mqtt/direct-socket.js'
+import { SocketTransport } from '../../../../gateway/edge/mqtt/transport.js'
 
 /** Both ends of a TCP connection; the accepted one is read directly, into `got`. */
 async function pair(
