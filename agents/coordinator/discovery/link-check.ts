@@ -75,7 +75,7 @@ class Exchange {
     this.#onAnswer = onAnswer
   }
 
-  opening({ coordinator, token }: Pick<LinkCheckOptions, 'coordinator' | 'token'>): Buffer {
+  opening({ coordinator, token }: Pick<LinkCheckOptions, 'coordinator' | 'token'>): Uint8Array {
     const batch = new RecordBatch(512)
     const hello = { protocol: LINK_PROTOCOL, id: `${HEALTH_LINK}${coordinator}`, role: 'gateway' as const }
     batch.add(LinkKind.HELLO, 0, packLinkControl(token === undefined ? hello : { ...hello, token }))

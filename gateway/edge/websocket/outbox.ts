@@ -34,7 +34,7 @@ const FIRST_ENTRIES = 1024
 const MAX_KEPT_ENTRIES = 64 * 1024
 
 const KEEP = 1
-/** The span is of a foreign buffer, not of the arena: nothing may be written behind it. */
+/** The span is of a link's chunk, not of the arena: nothing may be written behind it. */
 const FOREIGN = 2
 
 export class Outbox {
@@ -47,15 +47,25 @@ export class Outbox {
   #flushing = false
   #current: Outlet | undefined
   #listed: Outlet[] = []
-  /** Copies of this turn's frames; an entry is a span of it, or a buffer of its own. */
+  /** Copies of this turn's frames; an entry is a span of it, of a chunk, or a buffer of its own. */
   #arena = new Uint8Array(FIRST_ARENA)
+  /** The arena's memory, and below a chunk's: V8 asks a runtime function for `buffer` and `byteOffset` each time. */
+  #memory = this.#arena.buffer
   #used = 0
   #count = 0
   #start = new Int32Array(FIRST_ENTRIES)
   #end = new Int32Array(FIRST_ENTRIES)
   #next = new Int32Array(FIRST_ENTRIES)
   #flags = new Uint8Array(FIRST_ENTRIES)
+  /** Which of the chunks a FOREIGN entry is a span of. */
+  #chunkOf = new Int32Array(FIRST_ENTRIES)
+  readonly #chunks: ArrayBufferLike[] = []
+  /** The last of the chunks, and where it lies in its memory. */
+  #chunk: Uint8Array | undefined
+  #chunkAt = 0
+  /** Buffers that an entry is all of: it has -1 - index for a start. */
   readonly #own: (Uint8Array | undefined)[] = []
+  #owned = 0
 
   /**
    * @param turn calls a function when this turn of the event loop has seen its input (setImmediate)
@@ -101,14 +111,17 @@ export class Outbox {
    * the bytes before the turn ends.
    */
   borrowed(to: Outlet, bytes: Uint8Array, start: number, end: number): void {
-    const entry = this.#push(to, bytes.byteOffset + start, bytes.byteOffset + end, FOREIGN)
-    this.#own[entry] = bytes
+    if (bytes !== this.#chunk) this.#beginChunk(bytes)
+    const at = this.#chunkAt
+    const entry = this.#push(to, at + start, at + end, FOREIGN)
+    this.#chunkOf[entry] = this.#chunks.length - 1
   }
 
   /** Queues a buffer that nobody changes any more. It may be shared by many. */
   shared(to: Outlet, bytes: Uint8Array, keep: boolean): void {
-    const entry = this.#push(to, -1, -1, keep ? KEEP : 0)
-    this.#own[entry] = bytes
+    const index = this.#owned++
+    this.#own[index] = bytes
+    this.#push(to, -1 - index, -1, keep ? KEEP : 0)
   }
 
   /** Has `ack` told to the device with this turn. */
@@ -151,7 +164,16 @@ export class Outbox {
   #letGo(): void {
     const own = this.#own
     if (own.length > MAX_KEPT_ENTRIES) own.length = 0
-    for (let i = Math.min(own.length, this.#count) - 1; i >= 0; i--) own[i] = undefined
+    for (let i = Math.min(own.length, this.#owned) - 1; i >= 0; i--) own[i] = undefined
+    this.#owned = 0
+    this.#chunks.length = 0
+    this.#chunk = undefined
+  }
+
+  #beginChunk(bytes: Uint8Array): void {
+    this.#chunk = bytes
+    this.#chunkAt = bytes.byteOffset
+    this.#chunks.push(bytes.buffer)
   }
 
   #endTurn(): void {
@@ -188,17 +210,17 @@ export class Outbox {
     const start = this.#start[entry] as number
     const flags = this.#flags[entry] as number
     let outcome: SendOutcome
-    if (start < 0) outcome = to.send(this.#own[entry] as Uint8Array)
+    if (start < 0) outcome = to.send(this.#own[-1 - start] as Uint8Array)
     else if ((flags & FOREIGN) !== 0) {
-      const { buffer } = this.#own[entry] as Uint8Array
-      outcome = to.send(new Uint8Array(buffer, start, (this.#end[entry] as number) - start))
+      const memory = this.#chunks[this.#chunkOf[entry] as number] as ArrayBufferLike
+      outcome = to.send(new Uint8Array(memory, start, (this.#end[entry] as number) - start))
     } else {
       let end = this.#end[entry] as number
       if (to.ackDue > 0 && entry === to.tail) {
         end = appendAck(this.#arena, end, to.ackDue)
         to.ackDue = 0
       }
-      outcome = to.send(new Uint8Array(this.#arena.buffer, start, end - start))
+      outcome = to.send(new Uint8Array(this.#memory, start, end - start))
     }
     if (outcome !== 'dropped') return
     if ((flags & KEEP) !== 0) to.overrun()
@@ -247,6 +269,7 @@ export class Outbox {
     const grown = new Uint8Array(Math.min(MAX_ARENA, Math.max(2 * this.#arena.length, this.#used + more)))
     grown.set(this.#arena.subarray(0, this.#used))
     this.#arena = grown
+    this.#memory = grown.buffer
     return true
   }
 
@@ -272,6 +295,7 @@ export class Outbox {
     this.#end = resized(this.#end, new Int32Array(size))
     this.#next = resized(this.#next, new Int32Array(size))
     this.#flags = resized(this.#flags, new Uint8Array(size))
+    this.#chunkOf = resized(this.#chunkOf, new Int32Array(size))
   }
 }
 
