@@ -64,8 +64,9 @@ export class UwsServer implements HttpServer {
       message: (ws, message, isBinary) => {
         const socket = socketOf(ws)
         try {
-          if (message.byteLength > endpoint.maxPayload) socket.end(1009, 'message too large')
-          else endpoint.message(socket, new Uint8Array(message), isBinary)
+          const bytes = new Uint8Array(message)
+          if (bytes.length > endpoint.maxPayload) socket.end(1009, 'message too large')
+          else endpoint.message(socket, bytes, isBinary)
         } catch (error) {
           guard(socket, error)
         }
