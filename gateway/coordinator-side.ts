@@ -31,6 +31,7 @@ export class CoordinatorSide implements FeedEvents {
   readonly #lastGood: LastGoodTable | undefined
   #feed: Feed | undefined
   #table: RoutingTable = EMPTY_TABLE
+  #router = compileRoutes(EMPTY_TABLE)
   #load: FleetLoad['gateways'] = {}
   /** What was said last: each change is logged once. */
   #hasCoordinator: boolean | undefined
@@ -150,9 +151,11 @@ export class CoordinatorSide implements FeedEvents {
 
   #swap(table: RoutingTable): void {
     // Everything that can fail comes before the swap.
-    const router = compileRoutes(table)
+    // A delta that leaves the routes alone leaves the very list in place.
+    const router = table.routes === this.#table.routes ? this.#router : compileRoutes(table)
     const { counters, workers, peers } = this.#parts
     this.#table = table
+    this.#router = router
     workers.useTable(table, router)
     peers.useTable(table)
     counters.tablesApplied++

@@ -1,15 +1,8 @@
 /** A table checks itself before it travels, and again before a gateway serves it. */
 
 import { SLOTS } from './hash.js'
-import {
-  type GatewayEntry,
-  POLICIES,
-  type Pool,
-  type Route,
-  type RoutingTable,
-  UNOWNED,
-  type WorkerEntry,
-} from './table.js'
+import { strayOwner } from './slot-delta.js'
+import { type GatewayEntry, POLICIES, type Pool, type Route, type RoutingTable, type WorkerEntry } from './table.js'
 import { isTopicFilter } from './topic.js'
 
 /** Most problems that {@link checkTable} lists; a broken table breaks the same rule thousands of times. */
@@ -85,7 +78,7 @@ function checkSlots({ policy, slots, members }: Pool, path: string, report: Repo
     report(`${path}.slots`, `must be ${SLOTS}, not ${slots.length}`)
     return
   }
-  const stray = slots.findIndex((owner) => owner >= members.length && owner !== UNOWNED)
+  const stray = strayOwner(slots, members.length)
   if (stray >= 0) report(`${path}.slots[${stray}]`, `owner ${slots[stray]} is not a member`)
 }
 

@@ -5,7 +5,7 @@
 
 import { SluiceError } from '../../proto/errors.js'
 import { FrameView } from '../../proto/frame.js'
-import { EMPTY_TABLE, type RoutingTable } from '../../proto/table.js'
+import { EMPTY_TABLE, type Pool, type RoutingTable } from '../../proto/table.js'
 import type { Counters } from '../counters.js'
 import type { Clock, DevicePort, OpenSession, SessionHost } from '../ports.js'
 import type { WorkerPort } from '../worker-port.js'
@@ -163,20 +163,22 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
 
   /** Takes a table that was checked. Routes and owners of every session follow. */
   useTable(table: RoutingTable, router: SessionRouter): void {
+    const pools = rekeyedPools(this.#table, table)
+    // Most tables change who owns a slot and nothing else: then no route and no slot of a session has to be found again.
+    const routed = router === this.#router && pools.length === 0
     this.#table = table
     this.#router = router
     this.mover.restart()
-    for (const session of this.#sessions.values()) this.#follow(session)
+    for (const session of this.#sessions.values()) {
+      if (!routed || session.primary === undefined) this.#follow(session)
+      this.#replan(session)
+    }
     this.retryWaiting()
   }
 
   /** Links or counts changed: every binding that belongs elsewhere now is queued for a handoff. */
   replan(): void {
-    for (const { primary, others } of this.#sessions.values()) {
-      if (primary !== undefined && this.#chooser.misplaced(primary)) this.mover.plan(primary)
-      if (others === undefined) continue
-      for (const binding of others.values()) if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
-    }
+    for (const session of this.#sessions.values()) this.#replan(session)
   }
 
   /** A link came up, or the table changed: whoever waits for a worker tries again. */
@@ -301,8 +303,14 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     for (const binding of session.bindings()) {
       binding.pool = this.#poolAfter(session, binding.pool, before)
       if (!this.#chooser.keyedByTopic(binding.pool)) binding.slot = this.#chooser.slotFor(binding.pool, session, '')
-      if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
     }
+  }
+
+  /** Queues those of its bindings for a handoff that belong elsewhere. Not by an iterator over all: there are many sessions. */
+  #replan({ primary, others }: Session): void {
+    if (primary !== undefined && this.#chooser.misplaced(primary)) this.mover.plan(primary)
+    if (others === undefined) return
+    for (const binding of others.values()) if (this.#chooser.misplaced(binding)) this.mover.plan(binding)
   }
 
   /**
@@ -328,6 +336,16 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
       this.#scheduleSweep()
     })
   }
+}
+
+/** Names of the pools that are not in both tables, or whose sessions have other slots in the later one. */
+function rekeyedPools({ pools: before }: RoutingTable, { pools: after }: RoutingTable): string[] {
+  const names = [...new Set([...before.keys(), ...after.keys()])]
+  return names.filter((name) => !sameKey(before.get(name), after.get(name)))
+}
+
+function sameKey(a: Pool | undefined, b: Pool | undefined): boolean {
+  return a !== undefined && b !== undefined && a.key === b.key && a.policy === b.policy
 }
 
 const NO_ROUTES: SessionRoutes = { dataPool: undefined, constant: true, pool: () => undefined, reaches: () => false }
