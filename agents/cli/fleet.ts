@@ -137,7 +137,7 @@ export class Fleet {
     const surplus = present.slice(workers)
     for (const worker of surplus) this.#retire(worker)
     const added = Array.from({ length: Math.max(0, workers - present.length) }, () => this.#addWorker(pool))
-    await Promise.all(added.map((role) => role.start()))
+    await Promise.all(added.map((role) => role.start({ quietly: true })))
     const names = (roles: readonly SupervisedRole[]) => roles.map((role) => role.name)
     return { pool, workers, started: names(added), draining: names(surplus.map(({ role }) => role)) }
   }

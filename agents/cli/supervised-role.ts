@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { CliError } from './cli-error.js'
 import type { RoleMessage, SupervisorMessage } from './role-process.js'
+import { stepBack } from './step-back.js'
 
 /** What a child said about itself when it was ready. */
 export type ReadyInfo = Record<string, unknown> & { pid: number }
@@ -50,6 +51,9 @@ export class SupervisedRole {
   #ready: ReadyInfo | undefined
   #restart: NodeJS.Timeout | undefined
   #exited: Promise<void> = Promise.resolve()
+  #quietly = false
+  /** Gives the process its usual priority. */
+  #stepForward: () => void = () => {}
 
   /** @param script path of the JavaScript file that understands the spec's arguments */
   constructor(spec: RoleSpec, script: string, events: RoleEvents) {
@@ -73,9 +77,11 @@ export class SupervisedRole {
 
   /**
    * Starts it the first time.
+   * @param quietly others work beside it already: it leaves them the processor until it is ready
    * @throws CliError with the child's own words when it ends before it is ready, or when it was stopped already
    */
-  async start(): Promise<ReadyInfo> {
+  async start({ quietly = false } = {}): Promise<ReadyInfo> {
+    this.#quietly = quietly
     if (this.#state !== 'new') throw new CliError(`${this.name} was stopped before it started`)
     this.#state = 'starting'
     return this.#run()
@@ -114,6 +120,7 @@ export class SupervisedRole {
       env: { ...process.env, ...this.#spec.env },
     })
     this.#child = child
+    if (this.#quietly && child.pid !== undefined) this.#stepForward = stepBack(child.pid)
     for (const stream of [child.stdout, child.stderr]) {
       if (stream) createInterface({ input: stream }).on('line', (line) => this.#events.log(this.name, line))
     }
@@ -145,6 +152,7 @@ export class SupervisedRole {
 
   #onMessage(child: ChildProcess, message: RoleMessage, resolve: (ready: ReadyInfo) => void): void {
     if ('ready' in message) {
+      this.#stepForward()
       const again = this.#ready !== undefined
       this.#ready = message.ready as ReadyInfo
       if (this.#state === 'starting' || this.#state === 'waiting') this.#state = 'ready'

@@ -19,7 +19,8 @@ t.test('a frame written from its parts is read as it was, whatever its topic is 
       const reader = new RecordReader((_kind, binding, bytes, start, end) => {
         const [type, topic, payload] = parts[read++] as (typeof parts)[number]
         if (binding !== read || !view.read(bytes, start, end)) throw new Error('not a frame')
-        if (view.type !== type || view.topic() !== Buffer.from(topic).toString()) throw new Error(`${view.topic()} read`)
+        if (view.type !== type || view.topic() !== Buffer.from(topic).toString())
+          throw new Error(`${view.topic()} read`)
         if (Buffer.compare(view.payload(), payload) !== 0) throw new Error('another payload read')
       })
       reader.push(batch.take())
