@@ -33,8 +33,9 @@ export function memberEdits(from: readonly string[], to: readonly string[]): Mem
   return { removed, added }
 }
 
-/** Undoes {@link memberEdits}; `edits` may be hostile. @throws SluiceError `bad_request` */
-export function editMembers(from: readonly string[], edits: MemberEdits, path: string): string[] {
+/** Undoes {@link memberEdits}; `edits` may be hostile. The very list where there are none. @throws SluiceError `bad_request` */
+export function editMembers(from: readonly string[], edits: MemberEdits, path: string): readonly string[] {
+  if (edits.removed.length === 0 && edits.added.length === 0) return from
   const gone = new Set(edits.removed)
   const members = from.filter((_, i) => !gone.has(i))
   if (members.length !== from.length - edits.removed.length) malformed(`${path}.removed`, 'a list of different members')
@@ -125,7 +126,8 @@ export function applySlotDelta(
   bytes: Uint8Array,
   path: string,
 ): Uint16Array {
-  const slots = shifted(from.slots, ownerShift(from.members, members))
+  const same = members === from.members
+  const slots = same ? from.slots.slice() : shifted(from.slots, ownerShift(from.members, members))
   let at = 0
   const read = (): number => {
     let value = 0

@@ -168,7 +168,10 @@ function poolChange(from: Pool | undefined, to: Pool): WholePool | PoolChange {
   return { name, policy, key, maxLoad, ...edits, moved: packSlotDelta(from, to) }
 }
 
-function applyPools(pools: ReadonlyMap<string, Pool>, fields: Readonly<Record<string, unknown>>): Map<string, Pool> {
+function applyPools(
+  pools: ReadonlyMap<string, Pool>,
+  fields: Readonly<Record<string, unknown>>,
+): ReadonlyMap<string, Pool> {
   const whole = readAll(fields.pools, 'pools', MAX_POOLS, readWholePool, (pool) => pool.name)
   const read = (value: unknown, path: string): Pool => applyPoolChange(pools, value, path)
   const edited = readAll(fields.changedPools, 'changedPools', MAX_POOLS, read, (pool) => pool.name)
@@ -225,11 +228,13 @@ function changed<T>(from: ReadonlyMap<string, T>, to: ReadonlyMap<string, T>, sa
   return all
 }
 
+/** The very map where nothing changed: most deltas leave the workers alone, and there may be thousands. */
 function merge<T>(
   from: ReadonlyMap<string, T>,
   changes: ReadonlyMap<string, T>,
   names: readonly string[],
-): Map<string, T> {
+): ReadonlyMap<string, T> {
+  if (changes.size === 0 && names.length === 0) return from
   const merged = new Map(from)
   for (const name of names) merged.delete(name)
   for (const [name, entry] of changes) merged.set(name, entry)
