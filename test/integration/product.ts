@@ -64,13 +64,18 @@ async function call<T>(base: string, method: string, path: string, body?: unknow
   return (await answer.json()) as T
 }
 
-/** Asks again, every 20 ms, until `read` finds something; the condition is the event, and nothing tells it. */
-export async function eventually<T>(what: string, ms: number, read: () => Promise<T | undefined>): Promise<T> {
+/** Asks again, every 20 ms or as told, until `read` finds something; the condition is the event, and nothing tells it. */
+export async function eventually<T>(
+  what: string,
+  ms: number,
+  read: () => Promise<T | undefined>,
+  everyMs = 20,
+): Promise<T> {
   const end = performance.now() + ms
   for (;;) {
     const found = await read()
     if (found !== undefined) return found
     if (performance.now() > end) throw new Error(`${what} did not happen within ${ms} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await new Promise((resolve) => setTimeout(resolve, everyMs))
   }
 }
