@@ -221,7 +221,13 @@ function writeU32(bytes: Uint8Array, pos: number, value: number): void {
 }
 
 /**
- * Collects records into one buffer, to be written once per tick. Knows nothing of sockets: the owner takes the bytes
+ * A batch of this many bytes is better written before the turn ends: the other end begins with it meanwhile, and a system
+ * call for a hundred frames or more is no cost.
+ */
+const RIPE = 16 * 1024
+
+/**
+ * Collects records into one buffer, to be written at the end of the tick, or when it is ripe. Knows nothing of sockets: the owner takes the bytes
  * and says whether the buffer may be used again.
  */
 export class RecordBatch {
@@ -237,6 +243,11 @@ export class RecordBatch {
 
   get length(): number {
     return this.#length
+  }
+
+  /** True when it is not worth waiting for more. */
+  get ripe(): boolean {
+    return this.#length >= RIPE
   }
 
   /** The buffer to write a body into, after {@link begin}. Changes when it grows: read it again after each begin. */

@@ -1,5 +1,5 @@
 /**
- * The worker's end of one link: records in, records out, one write per tick. What the records mean is
+ * The worker's end of one link: records in, records out, one write per tick or when there is much. What the records mean is
  * docs/link-protocol.md's subject; who owns a session is the session table's.
  */
 
@@ -47,9 +47,6 @@ export interface LinkHost {
 const NO_BYTES = new Uint8Array(0)
 /** A batch buffer that grew above this in a burst is not kept. */
 const KEEP_BATCH = 1024 * 1024
-
-/** A batch of this many bytes is written before the turn ends: the gateway begins with it while the handler works on. */
-const EARLY_WRITE = 16 * 1024
 
 export class GatewayLink implements SessionLink {
   gateway = ''
@@ -132,7 +129,7 @@ export class GatewayLink implements SessionLink {
     this.#batch.bytes.set(bytes, pos)
     const end = pos + bytes.length
     this.#batch.end(redelivered ? appendRedelivered(this.#batch.bytes, end) : end)
-    this.#flushSoon()
+    this.#filled()
   }
 
   /** A PUBLISH for the fan-out; false when the link is full or gone. */
@@ -263,14 +260,19 @@ export class GatewayLink implements SessionLink {
     batch.bytes.set(payload, body)
     if (headers.length > 0) batch.bytes.set(headers, body + payload.length)
     batch.end(body + payload.length + headers.length)
-    if (batch.length >= EARLY_WRITE) this.#write()
-    else this.#flushSoon()
+    this.#filled()
   }
 
   #control(kind: number, binding: number, body: Uint8Array): void {
     if (this.#closed) return
     this.#batch.add(kind, binding, body)
     this.#flushSoon()
+  }
+
+  /** A frame was added: it leaves with this turn, or now when there is much already. */
+  #filled(): void {
+    if (this.#batch.ripe) this.#write()
+    else this.#flushSoon()
   }
 
   #flushSoon(): void {

@@ -1,6 +1,6 @@
 /**
  * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is
- * written once per event-loop turn. The bindings on it are addressed by number; numbers are never used twice.
+ * written once per event-loop turn, or as soon as there is much. The bindings on it are addressed by number; numbers are never used twice.
  */
 
 import { connect, type Socket } from 'node:net'
@@ -70,12 +70,6 @@ export interface LinkOwner {
   /** A PUBLISH of the worker for the fan-out; valid only during the call. */
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
 }
-
-/**
- * A batch of this many bytes is written before the turn ends: the worker begins with it while the gateway reads on, and
- * a system call for a hundred frames or more is no cost.
- */
-const EARLY_WRITE = 16 * 1024
 
 export class WorkerLink implements WorkerPort {
   readonly worker: string
@@ -190,7 +184,7 @@ export class WorkerLink implements WorkerPort {
   /** A frame was added: it leaves with this turn, or now when there is much already. */
   #filled(): void {
     if (!this.#flushing) this.#schedule()
-    else if (this.#batch.length >= EARLY_WRITE) this.#write()
+    else if (this.#batch.ripe) this.#write()
   }
 
   #schedule(): void {

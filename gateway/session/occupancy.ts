@@ -1,23 +1,30 @@
 /** Who holds what on this gateway, as heartbeats report it: placement and least-connections feed on it. */
 
 import type { GatewayHeartbeat } from '../../proto/control.js'
-import { SLOTS } from '../../proto/hash.js'
 import type { Binding } from './binding.js'
 import type { Session } from './session.js'
 
-/** What one pool's sessions are counted into: an array and not a Map, since a heartbeat counts every session there is. */
+/**
+ * What one pool's sessions are counted into. A heartbeat counts every session there is, so slots are listed, sorted and
+ * counted natively: a Map would look each of them up twice, an array of all slots would weigh 64 KiB for the smallest pool.
+ */
 class PoolCount {
   readonly #workers = new Map<string, number>()
-  readonly #slots = new Uint32Array(SLOTS)
+  readonly #slots: number[] = []
 
   add({ worker, slot }: Binding): void {
     if (worker !== '') this.#workers.set(worker, (this.#workers.get(worker) ?? 0) + 1)
-    if (slot >= 0) this.#slots[slot] = (this.#slots[slot] as number) + 1
+    if (slot >= 0) this.#slots.push(slot)
   }
 
   report(): GatewayHeartbeat['pools'][string] {
+    const sorted = Uint16Array.from(this.#slots).sort()
     const slots: number[] = []
-    for (const [slot, sessions] of this.#slots.entries()) if (sessions > 0) slots.push(slot, sessions)
+    for (let from = 0, to = 0; from < sorted.length; from = to) {
+      const slot = sorted[from] as number
+      while (sorted[to] === slot) to++
+      slots.push(slot, to - from)
+    }
     return { workers: Object.fromEntries(this.#workers), slots }
   }
 }

@@ -14,7 +14,8 @@ import { type BindingLimits, type BindingSnapshot, DEFAULT_BINDING_LIMITS, type 
 import { type ExportedSession, UNKNOWN } from './exported-session.js'
 import { Mover, type MoverOptions } from './mover.js'
 import type { SessionAttributes, SessionRouter, SessionRoutes } from './routes.js'
-import { DEFAULT_SESSION_LIMITS, Session, type SessionLimits, type SessionOwner } from './session.js'
+import { Session, type SessionOwner } from './session.js'
+import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session-limits.js'
 
 /** Which worker a binding belongs to, by the table in force and the links that are up. */
 export interface Chooser {

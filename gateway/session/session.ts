@@ -16,22 +16,8 @@ import type { Binding, BindingSession } from './binding.js'
 import { DownlinkWindow } from './downlink-window.js'
 import { type ExportedSession, UNKNOWN } from './exported-session.js'
 import type { SessionAttributes, SessionRoutes } from './routes.js'
+import type { SessionLimits } from './session-limits.js'
 import { UplinkWindow } from './uplink-window.js'
-
-/** Bounds of one session's windows. Beyond them a device is told `overloaded`, or disconnected as `slow_consumer`. */
-export interface SessionLimits {
-  readonly uplinkFrames: number
-  readonly uplinkBytes: number
-  readonly downlinkFrames: number
-  readonly downlinkBytes: number
-}
-
-export const DEFAULT_SESSION_LIMITS: SessionLimits = {
-  uplinkFrames: 1024,
-  uplinkBytes: 4 * 1024 * 1024,
-  downlinkFrames: 4096,
-  downlinkBytes: 4 * 1024 * 1024,
-}
 
 /** What a session asks of the table of sessions that it is in. */
 export interface SessionOwner {
