@@ -170,20 +170,20 @@ export class Claims {
       bindings: [],
     })
     const binding = session.primary
-    if (binding !== undefined && undecided(binding)) await this.#settled(binding)
-    if (binding?.resumed !== true && !session.connected)
+    const resumed = binding !== undefined && (await this.#settled(binding))
+    if (!resumed && !session.connected)
       session.close({ code: 'session_unknown', message: 'its worker does not know it either' })
   }
 
-  /** Resolves when a worker accepted the binding, when it is over, or when that takes too long. */
-  #settled(binding: Binding): Promise<void> {
+  /** True when a worker accepted the binding and held its session already; false when not, or when that takes too long. */
+  #settled(binding: Binding): Promise<boolean> {
     return new Promise((resolve) => {
-      const cancel = this.#clock.after(WORKER_MS, resolve)
+      const cancel = this.#clock.after(WORKER_MS, () => resolve(false))
       // Told, not asked again and again: after a gateway's death thousands wait here at once.
-      binding.onSettled = () => {
+      binding.whenSettled((resumed) => {
         cancel()
-        resolve()
-      }
+        resolve(resumed)
+      })
     })
   }
 
@@ -198,8 +198,4 @@ export class Claims {
       this.#clock.after(ms, resolve)
     })
   }
-}
-
-function undecided({ state }: Binding): boolean {
-  return state === 'attaching' || state === 'waiting'
 }

@@ -1,6 +1,6 @@
 /**
  * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is
- * written once per event-loop turn, or as soon as there is much. The bindings on it are addressed by number; numbers are never used twice.
+ * written once per event-loop turn, or as soon as there is much. The bindings on it are addressed by number.
  */
 
 import { connect, type Socket } from 'node:net'
@@ -28,6 +28,7 @@ import {
 } from '../../proto/link-control.js'
 import type { Clock } from '../ports.js'
 import type { BindingEvents, WorkerPort } from '../worker-port.js'
+import { BindingNumbers } from './binding-numbers.js'
 import { writeFrameParts } from './frame-parts.js'
 
 /** Milliseconds and bytes. */
@@ -75,12 +76,11 @@ export class WorkerLink implements WorkerPort {
   readonly worker: string
   readonly address: string
   readonly #owner: LinkOwner
-  readonly #bindings = new Map<number, BindingEvents>()
+  readonly #bindings = new BindingNumbers()
   readonly #batch = new RecordBatch()
   #socket: Socket | undefined
   #up = false
   #closed = false
-  #nextNumber = 1
   #flushing = false
   /** What the worker said on binding 0 before it hung up. */
   #farewell = ''
@@ -119,8 +119,7 @@ export class WorkerLink implements WorkerPort {
   }
 
   attach(events: BindingEvents, attach: Attach): number {
-    const number = this.#nextNumber++
-    this.#bindings.set(number, events)
+    const number = this.#bindings.add(events)
     this.#owner.held(this, 1)
     this.#add(LinkKind.ATTACH, number, packLinkControl(attach))
     return number
@@ -356,8 +355,7 @@ export class WorkerLink implements WorkerPort {
     this.#batch.take()
     const wasUp = this.#up
     this.#up = false
-    const lost = [...this.#bindings.values()]
-    this.#bindings.clear()
+    const lost = this.#bindings.clear()
     this.sessions = 0
     if (wasUp || this.#farewell !== '') this.#owner.linkDown(this, hung, reason)
     this.#farewell = ''

@@ -75,16 +75,13 @@ export class Binding implements BindingEvents {
   #lastSeq = 0
   /** Last downlink seq that a worker gave. */
   #sent = 0
-  #resumed = false
-  /** Called once: a worker accepted, or the binding is over. For whoever waits to know whether the worker has the session. */
-  onSettled: (() => void) | undefined
 
   constructor(session: BindingSession, host: BindingHost, pool: string, slot: number) {
     this.session = session
     this.#host = host
     this.pool = pool
     this.slot = slot
-    this.#handoff = new Handoff(host.now(), '')
+    this.#handoff = Handoff.begin(host.now(), '')
   }
 
   get state(): BindingState {
@@ -124,9 +121,13 @@ export class Binding implements BindingEvents {
     return this.#state === 'detaching'
   }
 
-  /** True when the worker held the session already when it accepted. */
-  get resumed(): boolean {
-    return this.#resumed
+  /**
+   * Whether the worker held the session already when it accepts; false, too, when the binding is over before that, or when
+   * it is not attaching now.
+   */
+  whenSettled(tell: (resumed: boolean) => void): void {
+    if (this.#handoff === undefined) tell(false)
+    else this.#handoff.settled = tell
   }
 
   /** Lets go without a word to the worker: another gateway's attach, with a higher epoch, follows. */
@@ -172,7 +173,7 @@ export class Binding implements BindingEvents {
     if (this.#state !== 'bound') return false
     const port = this.#port as WorkerPort
     const now = this.#host.now()
-    this.#handoff = new Handoff(now, port.worker)
+    this.#handoff = Handoff.begin(now, port.worker)
     this.#handoff.step(now)
     this.#state = 'detaching'
     port.detach(this.#number, this.#epoch)
@@ -203,7 +204,6 @@ export class Binding implements BindingEvents {
     const handoff = this.#handoff as Handoff
     this.#handoff = undefined
     this.#state = 'bound'
-    this.#resumed = resumed
     const number = this.#number
     const window = this.session.uplink
     const firstSeq = window === undefined ? this.session.nextUplinkSeq : window.acked + 1
@@ -214,7 +214,7 @@ export class Binding implements BindingEvents {
     })
     this.#host.unwatch(this)
     this.#host.bound(this, handoff.receipt(port.worker, this.#lastSeq, firstSeq, this.#host.now()))
-    this.#settled()
+    handoff.end(resumed)
   }
 
   refused(port: WorkerPort, refusal: AttachRefused): void {
@@ -276,7 +276,7 @@ export class Binding implements BindingEvents {
   portLost(port: WorkerPort, hung: boolean): void {
     if (port !== this.#port || this.#state === 'closed') return
     this.#number = 0
-    this.#handoff ??= new Handoff(this.#host.now(), port.worker)
+    this.#handoff ??= Handoff.begin(this.#host.now(), port.worker)
     // An owner that was bound or detaching takes its state with it; one that had not accepted yet never had it.
     if (this.#state !== 'attaching') this.#handoff.lose(port.worker)
     this.#wait(this.#handoff)
@@ -307,15 +307,10 @@ export class Binding implements BindingEvents {
   #shut(): void {
     this.#state = 'closed'
     this.#port = undefined
+    const handoff = this.#handoff
     this.#handoff = undefined
     this.#host.unwatch(this)
-    this.#settled()
-  }
-
-  #settled(): void {
-    const told = this.onSettled
-    this.onSettled = undefined
-    told?.()
+    handoff?.end(false)
   }
 
   #attachTo(port: WorkerPort | undefined): void {

@@ -1,10 +1,15 @@
 /**
  * One change of a binding's owner, from the moment the former one lets go or is lost until the next one has accepted:
  * what waits meanwhile, what travels, since when, and what the receipt tells. A bound binding has none.
+ * Used again and again: in a storm of connects each would live just long enough to be moved among the long-lived objects.
  */
 
 import type { BindingLimits, Handover } from './binding-terms.js'
 import { HeldFrames } from './held-frames.js'
+
+/** Ended ones that are kept for the next. */
+const MOST_SPARE = 1024
+const spare: Handoff[] = []
 
 export class Handoff {
   /** State of the former owner, kept until a new one accepted it. */
@@ -13,10 +18,12 @@ export class Handoff {
   redelivered = false
   /** Attaches that failed one after the other. */
   attempts = 0
-  readonly #since: number
+  /** Told once: a worker accepted, and whether it held the session already; or the binding is over. */
+  settled: ((resumed: boolean) => void) | undefined
+  #since = 0
   /** When the current step began. A new binding waits for no former owner: whoever is there may have it at once. */
   #stepAt = Number.NEGATIVE_INFINITY
-  #from: string
+  #from = ''
   #clean = true
   #warned = false
   #held: HeldFrames | undefined
@@ -25,9 +32,28 @@ export class Handoff {
    * @param now milliseconds of the host's clock, as everywhere here
    * @param from the former owner; empty for a first attach
    */
-  constructor(now: number, from: string) {
-    this.#since = now
-    this.#from = from
+  static begin(now: number, from: string): Handoff {
+    const handoff = spare.pop() ?? new Handoff()
+    handoff.#since = now
+    handoff.#from = from
+    return handoff
+  }
+
+  private constructor() {}
+
+  /** It is over, and this object somebody else's from now on. */
+  end(resumed: boolean): void {
+    const { settled } = this
+    this.carried = undefined
+    this.settled = undefined
+    this.redelivered = false
+    this.attempts = 0
+    this.#stepAt = Number.NEGATIVE_INFINITY
+    this.#clean = true
+    this.#warned = false
+    this.#held = undefined
+    if (spare.length < MOST_SPARE) spare.push(this)
+    settled?.(resumed)
   }
 
   /** The next step begins: its deadline counts from here. */

@@ -56,6 +56,7 @@ const SWEEP_MS = 100
 export class SessionTable implements SessionHost, SessionOwner, BindingHost {
   readonly gateway: string
   readonly region: string
+  readonly began: number
   readonly counters: Counters
   readonly limits: BindingLimits & SessionLimits
   readonly view = new FrameView()
@@ -78,6 +79,7 @@ export class SessionTable implements SessionHost, SessionOwner, BindingHost {
     this.gateway = options.gateway
     this.region = options.region
     this.#clock = options.clock
+    this.began = options.clock.wall()
     this.counters = options.counters
     this.#chooser = options.chooser
     this.limits = { ...DEFAULT_BINDING_LIMITS, ...options.bindingLimits, ...DEFAULT_SESSION_LIMITS, ...options.limits }

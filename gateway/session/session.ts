@@ -24,6 +24,8 @@ export interface SessionOwner {
   readonly limits: SessionLimits
   readonly gateway: string
   readonly region: string
+  /** Wall clock when the table of sessions was made, whole milliseconds. */
+  readonly began: number
   /** Routes of the table in force. */
   routesFor(attributes: SessionAttributes): SessionRoutes
   /** True when a frame's own headers can change where it goes. */
@@ -44,9 +46,9 @@ export class Session implements DeviceSession, BindingSession, SessionAttributes
   readonly device: string
   readonly protocol: Protocol
   readonly headers: Readonly<Record<string, string>>
-  /** Wall clock, milliseconds. */
-  readonly since: number
   readonly #owner: SessionOwner
+  /** After the table began: a small whole number, where V8 makes an object of a date. */
+  readonly #sinceMs: number
   #port: DevicePort | undefined
   #resumed = false
   #closed = false
@@ -70,9 +72,14 @@ export class Session implements DeviceSession, BindingSession, SessionAttributes
     this.device = device
     this.protocol = protocol
     this.headers = attributes
-    this.since = since
+    this.#sinceMs = Math.round(since - owner.began)
     this.edge = undefined
     this.routes = owner.routesFor(this)
+  }
+
+  /** Wall clock, milliseconds. */
+  get since(): number {
+    return this.#owner.began + this.#sinceMs
   }
 
   get gateway(): string {

@@ -3,8 +3,16 @@ import type { OpenSession } from '../../ports.js'
 import { emptyHeaders } from '../server/request-head.js'
 import type { RequestHead } from '../server/server.js'
 
+/** A message of a device whose session is being opened. */
+export interface EarlyMessage {
+  readonly bytes: Uint8Array
+  readonly isBinary: boolean
+}
+
 /** What a device says when it connects. */
 export interface ConnectRequest {
+  /** What the device sent before its session was open; undefined where it need not wait. */
+  early: EarlyMessage[] | undefined
   readonly device: string
   /** From `token=` or `Authorization: Bearer`. */
   readonly token: string | undefined
@@ -19,6 +27,7 @@ const MAX_DEVICE_BYTES = 256
 export function readConnectRequest(head: RequestHead, attributes: AttributeCache): ConnectRequest {
   const { query } = head
   return {
+    early: undefined,
     device: checkDevice(query.get('device')),
     token: query.get('token') ?? bearer(head.header('authorization')),
     remoteAddress: head.remoteAddress,

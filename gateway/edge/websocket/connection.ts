@@ -22,12 +22,6 @@ export interface ConnectionContext {
   readonly leaveMs: number
 }
 
-/** A message of a device whose session is being opened. */
-export interface EarlyMessage {
-  readonly bytes: Uint8Array
-  readonly isBinary: boolean
-}
-
 /** Details that ERROR and GOAWAY carry as headers, where there are any. */
 interface ErrorDetails {
   readonly seq?: number | undefined
@@ -49,8 +43,6 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
   /** Undefined before the upgrade is through, and once the socket is closed. */
   #socket: ServerSocket<Connection> | undefined
   session: DeviceSession | undefined
-  /** What the device sent before its session was open; undefined once it is, and where it need not wait. */
-  waiting: EarlyMessage[] | undefined = undefined
   head = -1
   tail = -1
   ackDue = 0

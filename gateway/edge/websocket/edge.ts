@@ -12,8 +12,8 @@ import {
   type WebSocketEndpoint,
 } from '../server/server.js'
 import { Admission, type AdmissionOptions } from './admission.js'
-import { AttributeCache, type ConnectRequest, readConnectRequest } from './connect-request.js'
-import { Connection, type ConnectionContext, type EarlyMessage, refuseOpen } from './connection.js'
+import { AttributeCache, type ConnectRequest, type EarlyMessage, readConnectRequest } from './connect-request.js'
+import { Connection, type ConnectionContext, refuseOpen } from './connection.js'
 import { EdgeCounters } from './edge-counters.js'
 import { Greeting } from './greeting.js'
 import { Outbox } from './outbox.js'
@@ -172,7 +172,7 @@ class DeviceEndpoint implements WebSocketEdge {
     const claimed = this.#parts.claim?.(request)
     if (claimed === undefined) this.#begin(connection, request)
     else {
-      connection.waiting = []
+      request.early = []
       claimed.then(
         () => this.#begin(connection, request),
         (error: unknown) => this.#failed(connection, error),
@@ -184,7 +184,8 @@ class DeviceEndpoint implements WebSocketEdge {
     const { session } = connection
     const { counters } = this
     if (session === undefined) {
-      if (connection.waiting !== undefined) this.#keep(connection, bytes, isBinary)
+      const early = connection.request?.early
+      if (early !== undefined) keep(connection, early, bytes, isBinary)
       return
     }
     counters.received++
@@ -215,8 +216,7 @@ class DeviceEndpoint implements WebSocketEdge {
   }
 
   #begin(connection: Connection, request: ConnectRequest): void {
-    const { waiting } = connection
-    connection.waiting = undefined
+    const { early } = request
     if (!connection.open) return
     try {
       connection.begin(this.#openSession(connection, request))
@@ -226,23 +226,13 @@ class DeviceEndpoint implements WebSocketEdge {
     }
     const { subscriptions } = connection
     if (subscriptions?.outlet === connection) this.#parts.connected?.(subscriptions)
-    for (const { bytes, isBinary } of waiting ?? []) this.message({ data: connection }, bytes, isBinary)
+    for (const { bytes, isBinary } of early ?? []) this.message({ data: connection }, bytes, isBinary)
   }
 
   #failed(connection: Connection, error: unknown): void {
-    connection.waiting = undefined
+    connection.request = undefined
     if (!(error instanceof SluiceError)) this.#parts.log.error({ err: error }, 'a session could not be opened')
     refuseOpen(connection, error instanceof SluiceError ? error : new SluiceError('internal'))
-  }
-
-  /** A device need not wait for its WELCOME. */
-  #keep(connection: Connection, bytes: Uint8Array, isBinary: boolean): void {
-    const waiting = connection.waiting as EarlyMessage[]
-    if (waiting.length >= MAX_EARLY || bytes.length > MAX_EARLY_BYTES) {
-      connection.tell('overloaded', 'the session is still being opened', { retryAfterMs: 100 })
-      return
-    }
-    waiting.push({ bytes: bytes.slice(), isBinary })
   }
 
   /** A session that is gone is replaced by a new one: WELCOME says `resumed: false`, and seqs start at 1 again. */
@@ -266,6 +256,12 @@ class DeviceEndpoint implements WebSocketEdge {
     if (error.retryAfterMs !== undefined) headers['retry-after'] = String(Math.ceil(error.retryAfterMs / 1000))
     return { status: ERRORS[error.code].status, headers, body: JSON.stringify(error) }
   }
+}
+
+/** A device need not wait for its WELCOME. */
+function keep(connection: Connection, early: EarlyMessage[], bytes: Uint8Array, isBinary: boolean): void {
+  if (early.length < MAX_EARLY && bytes.length <= MAX_EARLY_BYTES) early.push({ bytes: bytes.slice(), isBinary })
+  else connection.tell('overloaded', 'the session is still being opened', { retryAfterMs: 100 })
 }
 
 function joinRoom(subscriber: Subscriber, room: string): boolean {
