@@ -36,7 +36,7 @@ export const ERRORS = {
     'device',
     false,
     400,
-    'The device id is empty, longer than 256 bytes, or holds control characters.',
+    'The device id is empty, longer than 256 bytes, holds control characters, or ends as that of a long MQTT client id does.',
   ),
   unauthorized: entry(7, 'device', false, 401, 'No credentials, or credentials that do not hold.'),
   forbidden: entry(8, 'device', false, 403, 'The identity is known, but a rule forbids this.'),

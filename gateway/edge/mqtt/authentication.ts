@@ -4,6 +4,7 @@ import type { Access } from './access.js'
 
 /** What a CONNECT says about its sender. */
 export interface Credentials {
+  /** All of it, up to 65,535 bytes: what the gateway carries of a long one is {@link deviceIdOf}. */
   readonly clientId: string
   readonly username: string | undefined
   readonly password: Uint8Array | undefined

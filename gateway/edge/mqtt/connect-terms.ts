@@ -4,12 +4,10 @@ import type { ConnectPacket } from '../../../proto/mqtt/connect.js'
 import { ConnectRefused } from '../../../proto/mqtt/connect.js'
 import { MqttError, type Qos, Reason, ReturnCode } from '../../../proto/mqtt/packet.js'
 import type { Properties } from '../../../proto/mqtt/properties.js'
+import { deviceIdOf } from '../device-id.js'
 import { isReserved } from './access.js'
 import type { EdgeContext } from './context.js'
 import { LARGEST_PACKET, type MqttOptions } from './options.js'
-
-/** Bytes of a device id at most (design: `bad_device_id`). */
-const MAX_CLIENT_ID = 256
 
 /** Shared: most clients say nothing about themselves. */
 const NO_ATTRIBUTES: Readonly<Record<string, string>> = Object.freeze({})
@@ -30,7 +28,8 @@ export interface Terms {
   readonly v5: boolean
   /** A broker's bridge: it hears nothing of its own, and the retain flag as it was published. */
   readonly bridge: boolean
-  readonly clientId: string
+  /** The client id as CONNECT has it, or made up here where it has none; see {@link deviceIdOf}. */
+  readonly device: string
   /** True when the gateway made the id up. */
   readonly assigned: boolean
   readonly clean: boolean
@@ -49,7 +48,7 @@ export interface Terms {
   will: Will | undefined
 }
 
-/** @throws ConnectRefused when the client id cannot be served, MqttError (silent) when the will cannot */
+/** @throws ConnectRefused when there is no client id and has to be one, MqttError (silent) when the will cannot */
 export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
   const { version, properties, clean } = packet
   const { options } = context
@@ -59,7 +58,7 @@ export function negotiate(packet: ConnectPacket, context: EdgeContext): Terms {
   return {
     v5: version === 5,
     bridge: packet.bridge,
-    clientId: clientIdOf(packet, context),
+    device: deviceOf(packet, context),
     assigned: packet.clientId === '',
     clean,
     keepAlive,
@@ -86,7 +85,7 @@ function keepAliveOf({ version, keepAlive }: ConnectPacket, most: number): numbe
   return most
 }
 
-function clientIdOf({ version, clientId, clean }: ConnectPacket, context: EdgeContext): string {
+function deviceOf({ version, clientId, clean }: ConnectPacket, context: EdgeContext): string {
   if (clientId === '') {
     // [MQTT-3.1.3-8] of 3.1.1: without an id only a clean session; MQTT 3.1 wants an id always.
     if (version === 3 || (version === 4 && !clean)) {
@@ -94,9 +93,7 @@ function clientIdOf({ version, clientId, clean }: ConnectPacket, context: EdgeCo
     }
     return context.newClientId()
   }
-  if (Buffer.byteLength(clientId) <= MAX_CLIENT_ID) return clientId
-  const code = version === 5 ? Reason.CLIENT_ID_NOT_VALID : ReturnCode.IDENTIFIER_REJECTED
-  throw new ConnectRefused(version, code, `the client identifier is longer than ${MAX_CLIENT_ID} bytes`)
+  return deviceIdOf(clientId)
 }
 
 function willOf({ will }: ConnectPacket): Will | undefined {
@@ -111,7 +108,8 @@ function willOf({ will }: ConnectPacket): Will | undefined {
 
 /** The session goes on with another connection, which decides whether the will of this one is still to be sent. */
 export function goOnElsewhere(terms: Terms | undefined, { willOnTakeover }: MqttOptions): void {
-  // [MQTT-3.1.3-9], and the comment of section 3.1.4: one with a delay is not.
+  // One with a delay is not [MQTT-3.1.3-9]. Without one, the new connection comes before the delay of 0 is over as well,
+  // and may delete it [MQTT-3.1.2-8 of 5.0]; MQTT 3.1.1 by its letter publishes it.
   if (terms?.will !== undefined && (terms.will.delay > 0 || !willOnTakeover)) terms.will = undefined
 }
 
@@ -126,10 +124,10 @@ export function connackProperties(
   const found: Properties = {}
   if (terms.keepAliveChanged) found.serverKeepAlive = terms.keepAlive
   if (options.topicAliasMaximum > 0) found.topicAliasMaximum = options.topicAliasMaximum
-  if (terms.assigned) found.assignedClientId = terms.clientId
+  if (terms.assigned) found.assignedClientId = terms.device
   if (terms.expiryChanged) found.sessionExpiry = terms.expiry
   if (terms.wantsResponseInformation) {
-    found.responseInformation = options.responseInformation.replaceAll('%c', terms.clientId)
+    found.responseInformation = options.responseInformation.replaceAll('%c', terms.device)
   }
   if (authMethod !== undefined) found.authMethod = authMethod
   if (authData !== undefined) found.authData = authData

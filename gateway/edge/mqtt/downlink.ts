@@ -31,15 +31,42 @@ export class Downlink {
   ): boolean {
     const { v5, aliases } = this.#terms
     this.#context.counters.sent++
-    const plain = ids === undefined && aliases === 0
-    if (plain && !retain && message instanceof DeviceMessage && message.source !== undefined && message.qos === qos) {
+    if (v5 && aliases > 0) return this.#publishAliased(message, qos, retain, ids, packetId, dup)
+    if (v5 && ids !== undefined) return this.#publishOwn(message, message.topic, 0, qos, retain, ids, packetId, dup)
+    return this.#publishShared(message, qos, retain, packetId, dup)
+  }
+
+  #publishShared(message: Message, qos: Qos, retain: boolean, packetId: number, dup: boolean): boolean {
+    const { v5 } = this.#terms
+    if (!retain && message instanceof DeviceMessage && message.source !== undefined && message.qos === qos) {
       // The packet as it came: the common case costs one copy.
       if (message.sourceV5 === v5)
         return this.#put(message.source, message.start, message.end, message.idAt, packetId, dup)
     }
-    if (v5 && !plain) return this.#publishOwn(message, qos, retain, ids, packetId, dup)
     const { bytes, idAt } = encodedFor(message, v5, qos, retain, this.#context.now)
     return this.#put(bytes, 0, bytes.length, idAt, packetId, dup)
+  }
+
+  #publishAliased(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    ids: readonly number[] | undefined,
+    packetId: number,
+    dup: boolean,
+  ): boolean {
+    const { topic } = message
+    this.#aliases ??= new OutboundAliases(this.#terms.aliases)
+    const known = this.#aliases.known(topic)
+    if (known > 0) return this.#publishOwn(message, '', known, qos, retain, ids, packetId, dup)
+    const alias = this.#aliases.assign(topic)
+    if (alias > 0) {
+      if (this.#publishOwn(message, topic, alias, qos, retain, ids, packetId, dup)) return true
+      // Unsent, the client does not know it; without it the message may be small enough.
+      this.#aliases.forget(topic)
+    }
+    if (ids === undefined) return this.#publishShared(message, qos, retain, packetId, dup)
+    return this.#publishOwn(message, topic, 0, qos, retain, ids, packetId, dup)
   }
 
   /** @param packetId 0 at QoS 0 */
@@ -53,22 +80,16 @@ export class Downlink {
   /** A PUBLISH that is like no other: it has subscription identifiers or a topic alias. */
   #publishOwn(
     message: Message,
+    topic: string,
+    alias: number,
     qos: Qos,
     retain: boolean,
     ids: readonly number[] | undefined,
     packetId: number,
     dup: boolean,
   ): boolean {
-    const { aliases } = this.#terms
-    if (aliases > 0) this.#aliases ??= new OutboundAliases(aliases)
-    const known = this.#aliases?.known(message.topic) ?? 0
-    const alias = known > 0 ? known : (this.#aliases?.assign(message.topic) ?? 0)
     const properties = wireProperties(message, this.#context.now, ids, alias)
-    const topic = known > 0 ? '' : message.topic
     const { bytes, idAt } = encodePublish(true, { topic, payload: message.payload, qos, retain, properties })
-    const sent = this.#put(bytes, 0, bytes.length, idAt, packetId, dup)
-    // Unsent, the client does not know it.
-    if (!sent && known === 0) this.#aliases?.forget(message.topic)
-    return sent
+    return this.#put(bytes, 0, bytes.length, idAt, packetId, dup)
   }
 }

@@ -56,7 +56,7 @@ export class Entrance {
     this.#owner = owner
     this.#version = packet.version
     this.#terms = negotiate(packet, owner.context)
-    this.#handshake = new Handshake(this, packet, this.#terms.clientId, owner.remoteAddress)
+    this.#handshake = new Handshake(this, packet, packet.clientId || this.#terms.device, owner.remoteAddress)
   }
 
   get context(): EdgeContext {
@@ -108,7 +108,7 @@ export class Entrance {
 
   /** The gateway's own say: it may be full, or another gateway has the device and lets go of it first. */
   #admit(verdict: Accepted, data: Uint8Array | undefined): void {
-    const { clientId: device, attributes, clean } = this.#terms
+    const { device, attributes, clean } = this.#terms
     let answer: void | Promise<void>
     try {
       answer = this.context.admit?.({ device, attributes, clean })
@@ -129,7 +129,7 @@ export class Entrance {
 
   #accept(verdict: Accepted, data: Uint8Array | undefined): void {
     const { context } = this
-    const { clientId: device, clean, maxPacket, attributes: said } = this.#terms
+    const { device, clean, maxPacket, attributes: said } = this.#terms
     const properties = this.#version === 5 ? connackProperties(this.#terms, context, this.method, data) : NO_PROPERTIES
     const fresh = encodeConnack(this.#version, false, Reason.SUCCESS, properties)
     // [MQTT-3.1.2-24]: a client that cannot take the answer cannot be served.

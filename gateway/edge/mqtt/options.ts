@@ -10,7 +10,7 @@ export interface MqttOptions {
   readonly maxInflight: number
   /** Topic aliases that a client may use towards the gateway, 0 to 65,535. 10. */
   readonly topicAliasMaximum: number
-  /** Topic aliases that the gateway uses towards a client, below what the client allows. 0: it uses none. */
+  /** Topic aliases that the gateway uses towards a client, below what the client allows; 0: none. 10, as Mosquitto. */
   readonly outboundAliases: number
   /** Longest keep-alive in seconds; who asks for more or for none is told this one (Server Keep Alive). 0: no limit. */
   readonly maxKeepAlive: number
@@ -32,7 +32,7 @@ export interface MqttOptions {
   readonly maxSubscriptions: number
   /** Levels of a topic or filter: 65,535 slashes cost as much to match as a thousand usual topics. 201, as Mosquitto. */
   readonly maxTopicLevels: number
-  /** Told to MQTT 5 clients that ask for Response Information, with `%c` as the client id. Empty: nothing. */
+  /** Told to MQTT 5 clients that ask for Response Information, with `%c` as the device id. Empty: nothing. */
   readonly responseInformation: string
   /** Clients connected at the same time; more are refused as Server Busy. 0: no limit. */
   readonly maxConnections: number
@@ -41,8 +41,8 @@ export interface MqttOptions {
   /** Publishers hear 0x10 when no subscriber matched, a worker or not. Off: always 0. true. */
   readonly tellNoSubscribers: boolean
   /**
-   * Publish the will of a connection also when its client takes it over and goes on with its session, as MQTT 3.1.1 demands
-   * [MQTT-3.1.2-8]. Off: only when the session ends with it, as Mosquitto. true.
+   * Publish the will of a connection also when its client takes it over and goes on with its session, by the letter of
+   * MQTT 3.1.1 [MQTT-3.1.2-8]. Off: only when the session ends with it, as Mosquitto. false.
    */
   readonly willOnTakeover: boolean
 }
@@ -52,7 +52,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   receiveMaximum: 20,
   maxInflight: 1000,
   topicAliasMaximum: 10,
-  outboundAliases: 0,
+  outboundAliases: 10,
   maxKeepAlive: 0,
   connectTimeoutMs: 10_000,
   maxQueued: 1000,
@@ -67,7 +67,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxConnections: 0,
   connectsPerSecond: 0,
   tellNoSubscribers: true,
-  willOnTakeover: true,
+  willOnTakeover: false,
 }
 
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
@@ -97,7 +97,7 @@ const RANGES: Readonly<Record<string, readonly [least: number, most: number, mea
   connectsPerSecond: [0, MANY, 'connections, 0 for no limit'],
 }
 
-/** Bytes of Response Information at most: with the client id put in, it has to fit into a string of 65,535 bytes. */
+/** Bytes of Response Information at most: with the device id put in, it has to fit into a string of 65,535 bytes. */
 const MAX_RESPONSE_INFORMATION = 1024
 
 /**

@@ -1,5 +1,6 @@
 import { SluiceError } from '../../../proto/errors.js'
 import type { OpenSession } from '../../ports.js'
+import { isDerived, MAX_DEVICE_BYTES } from '../device-id.js'
 import { emptyHeaders } from '../server/request-head.js'
 import type { RequestHead } from '../server/server.js'
 
@@ -21,8 +22,6 @@ export interface ConnectRequest {
   readonly resume: OpenSession['resume']
 }
 
-const MAX_DEVICE_BYTES = 256
-
 /** @throws SluiceError `no_device_id`, `bad_device_id`, `bad_request` */
 export function readConnectRequest(head: RequestHead, attributes: AttributeCache): ConnectRequest {
   const { query } = head
@@ -38,7 +37,8 @@ export function readConnectRequest(head: RequestHead, attributes: AttributeCache
 
 function checkDevice(device: string | null): string {
   if (device === null) throw new SluiceError('no_device_id', 'the connect URL needs ?device=ID', { path: 'device' })
-  const bad = device === '' || /\p{Cc}/u.test(device) || Buffer.byteLength(device) > MAX_DEVICE_BYTES
+  const bad =
+    device === '' || /\p{Cc}/u.test(device) || Buffer.byteLength(device) > MAX_DEVICE_BYTES || isDerived(device)
   if (bad) throw new SluiceError('bad_device_id', undefined, { path: 'device' })
   return ownText(device)
 }

@@ -330,10 +330,10 @@ const TAKEOVERS = [
 ] as const
 
 t.test(
-  'a client that takes itself over has its will published unless the session goes on and it had a delay',
+  'a client that takes itself over has its will published when its session ends; also when it goes on where told to',
   async (t) => {
-    for (const willOnTakeover of [true, false]) {
-      const bench = await startBench({ options: { willOnTakeover } })
+    for (const willOnTakeover of [true, false, undefined]) {
+      const bench = await startBench({ options: willOnTakeover === undefined ? {} : { willOnTakeover } })
       const watcher = await bench.client({ clientId: 'watcher' })
       await watcher.subscribe('left')
       for (const [protocolVersion, delay, lasts, clean, present, heard, heardOff] of TAKEOVERS) {
@@ -476,6 +476,49 @@ t.test('topic aliases both ways', async (t) => {
   await client.next('puback')
   client.publish('', 'x', 0, { properties: { topicAlias: 7 } })
   t.equal(await client.ended(), Reason.PROTOCOL_ERROR)
+  await bench.close()
+})
+
+t.test('without a word of the operator ten topics get an alias, for a client that allows them', async (t) => {
+  const bench = await startBench()
+  const client = await bench.client({ properties: { topicAliasMaximum: 65_535 } })
+  await client.subscribe('n/#')
+  for (const again of [false, true]) {
+    for (let i = 1; i <= 11; i++) client.publish(`n/${i}`, 'x')
+    for (let i = 1; i <= 11; i++) {
+      const { topic, properties } = await client.nextPublish()
+      t.equal(topic, again && i <= 10 ? '' : `n/${i}`)
+      t.equal(properties?.topicAlias, i <= 10 ? i : undefined)
+    }
+  }
+  const plain = await bench.client({ clientId: 'plain' })
+  await plain.subscribe('n/#')
+  client.publish('n/1', 'x')
+  t.match(await plain.nextPublish(), { topic: 'n/1', properties: undefined }, 'who allows none gets none')
+  await bench.close()
+})
+
+t.test('a message that is too large only with a topic alias goes without one', async (t) => {
+  const bench = await startBench()
+  // PUBLISH of 1 byte of topic and 10 of payload: 16 bytes, and 3 more with an alias.
+  const client = await bench.client({ properties: { topicAliasMaximum: 2, maximumPacketSize: 18 } })
+  await client.subscribe('+')
+  const other = await bench.client({ clientId: 'other' })
+  for (const [topic, payload] of [
+    ['a', '0123456789'],
+    ['b', 'small'],
+    ['a', 'small'],
+  ] as const)
+    other.publish(topic, payload)
+  const came = [await client.nextPublish(), await client.nextPublish(), await client.nextPublish()]
+  t.same(
+    came.map(({ topic, properties }) => [topic, properties?.topicAlias]),
+    [
+      ['a', undefined],
+      ['b', 1],
+      ['a', 2],
+    ],
+  )
   await bench.close()
 })
 

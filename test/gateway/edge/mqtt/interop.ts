@@ -13,7 +13,6 @@ import { RawClient } from './harness.js'
 export const PAHO_CONFIG = `gateway:
   mqtt:
     maxKeepAlive: 60
-    outboundAliases: 10
   mqttRules:
     subscribe: { deny: [test/nosubscribe], reason: 128 }
 `

@@ -84,6 +84,7 @@ function connecting(t: Test, kind: Kind): void {
       ['?device=', 'bad_device_id', 'device'],
       [`?device=${'x'.repeat(257)}`, 'bad_device_id', 'device'],
       ['?device=a%00b', 'bad_device_id', 'device'],
+      [`?device=a~sha256:${'0'.repeat(64)}`, 'bad_device_id', 'device'],
       ['?device=a&resume=s&ack=-1', 'bad_request', 'ack'],
       ['?device=a&resume=s&ack=1e9', 'bad_request', 'ack'],
     ]
