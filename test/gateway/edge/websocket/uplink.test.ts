@@ -22,7 +22,14 @@ function setUp() {
     dropAbove: 1,
     leaveMs: 1,
   }
-  const request = { early: undefined, device: 'd', token: undefined, remoteAddress: '', attributes: {}, resume: undefined }
+  const request = {
+    early: undefined,
+    device: 'd',
+    token: undefined,
+    remoteAddress: '',
+    attributes: {},
+    resume: undefined,
+  }
   const connection = new Connection(request, context)
   const session = new FakeHost().open({ device: 'd', protocol: 'websocket', attributes: {} }, connection)
   return { uplink: new Uplink(fanout, clock), connection, session, fanout }
