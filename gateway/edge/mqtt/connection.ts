@@ -19,9 +19,10 @@ import { Downlink } from './downlink.js'
 import { endReason } from './end-reasons.js'
 import { Entrance, type EntranceOwner, type Entry } from './entrance.js'
 import { DeviceMessage, messageProperties } from './message.js'
+import { endOf } from './options.js'
 import { OutBatch } from './out-batch.js'
 import type { Outlet } from './outlet.js'
-import { endOf, type MqttSession } from './session.js'
+import type { MqttSession } from './session.js'
 import type { ByteTransport } from './transport.js'
 import { Uplink } from './uplink.js'
 
@@ -103,8 +104,10 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     this.#leave()
   }
 
-  /** Keep-alive [MQTT-3.1.2-22] and the time for CONNECT; called every tick. */
+  /** Keep-alive [MQTT-3.1.2-22] and the time for CONNECT and for PUBREL; called every tick. */
   sweep(): void {
+    if (this.#state === 'active' && this.session.exactlyOnce?.silent(this.#paused) === true)
+      this.#failed(new MqttError(Reason.RECEIVE_MAXIMUM_EXCEEDED, 'PUBREL does not come'))
     if (this.#patience === 0 || this.context.tick - this.#seen <= this.#patience) return
     if (this.#state !== 'active') {
       this.#close(undefined)
@@ -269,12 +272,8 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
     return this.#downlink.publish(message, qos, retain, ids, packetId, dup)
   }
 
-  sendPubrel(packetId: number): void {
-    this.batch.ack(PacketType.PUBREL, packetId, Reason.SUCCESS)
-  }
-
-  sendPubrec(packetId: number): void {
-    this.batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
+  acknowledge(type: number, packetId: number): void {
+    this.batch.ack(type, packetId, Reason.SUCCESS)
   }
 
   confirmed(seq: number): void {

@@ -1,5 +1,5 @@
 import type { PublishView } from '../../../proto/mqtt/reader.js'
-import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
+import type { Clock, Message, SessionHost } from '../../ports.js'
 import type { Admission } from '../websocket/admission.js'
 import type { Access } from './access.js'
 import type { Authenticate, AuthMethod } from './authentication.js'
@@ -31,7 +31,6 @@ export interface Stayer {
 /** What all connections of one edge share. */
 export interface EdgeContext extends SessionShared {
   readonly host: SessionHost
-  readonly fanout: Fanout
   readonly clock: Clock
   readonly log: MqttLog
   readonly flush: FlushQueue
@@ -39,9 +38,6 @@ export interface EdgeContext extends SessionShared {
   readonly admission: Admission
   /** Used only during the call of a sink. */
   readonly view: PublishView
-  /** Counts sweeps; cheaper than a clock for keep-alive. */
-  readonly tick: number
-  readonly ticksPerSecond: number
   readonly authenticate: Authenticate | undefined
   /** @throws SluiceError, or rejects with one, to refuse */
   readonly admit: ((request: MqttAdmission) => void | Promise<void>) | undefined
@@ -71,6 +67,6 @@ export interface EdgeContext extends SessionShared {
    * @returns false when the edge itself goes
    */
   stay(connection: Stayer): boolean
-  /** The client is back: what {@link stay}s of it is forgotten. */
-  endStay(device: string): void
+  /** The client is back: what {@link stay}s of it is forgotten, and what a crash held up of it is published. */
+  back(device: string): void
 }

@@ -13,7 +13,7 @@ import {
 import { PINGRESP } from '../../../proto/mqtt/encode.js'
 import { MqttError, malformed, PacketType, protocolError } from '../../../proto/mqtt/packet.js'
 import { subscribe, unsubscribe } from './subscribing.js'
-import { releaseReceived, type UplinkOwner } from './uplink.js'
+import type { UplinkOwner } from './uplink.js'
 
 /** The connection of a client that was accepted. */
 export interface Client extends UplinkOwner {
@@ -69,7 +69,7 @@ function acknowledge(client: Client, type: number): void {
   const { session } = client
   const { packetId, reason } = ack
   if (type === PacketType.PUBREL) {
-    releaseReceived(client, packetId)
+    session.receiving().release(packetId)
     return
   }
   let fault: number

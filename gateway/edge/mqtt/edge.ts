@@ -11,6 +11,7 @@ import { Connection } from './connection.js'
 import type { EdgeContext, MqttAdmission, MqttLog, Stayer } from './context.js'
 import { MqttCounters } from './counters.js'
 import { isDirect, readDirectly } from './direct-socket.js'
+import { type HeldJournal, HeldOver } from './held-over.js'
 import type { SessionJournal } from './journal.js'
 import { LateAnswers } from './late-answers.js'
 import { type MqttOptions, readMqttOptions } from './options.js'
@@ -44,7 +45,7 @@ export interface MqttEdgeSetup {
 }
 
 /** A {@link SessionJournal} that can also say what it kept. */
-export interface MqttJournal extends SessionJournal {
+export interface MqttJournal extends SessionJournal, HeldJournal {
   /** Fills `create`d sessions with what outlived the process. */
   load(create: (device: string) => MqttSession): void
   /** Wills of the clients that were connected when the process died. */
@@ -86,8 +87,8 @@ export function createMqttEdge(setup: MqttEdgeSetup): MqttEdge {
 /** Sweeps a second: how exact keep-alive, will delay and session expiry are. */
 const TICKS_PER_SECOND = 2
 
-/** Wills that a crash held up wait this long after the start, milliseconds: links to other gateways come up first. */
-const CRASH_WILL_MS = 2000
+/** Wills and QoS 2 messages that a crash held up wait this long after the start, milliseconds: links to other gateways come up first. */
+const CRASH_MS = 2000
 
 interface OwnedSocket extends Socket {
   [OWNER]?: Connection
@@ -102,6 +103,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly clock: Clock
   readonly log: MqttLog
   readonly journal: MqttJournal | undefined
+  readonly #heldOver: HeldOver | undefined
   readonly flush: FlushQueue
   readonly admission: Admission
   readonly view = new PublishView()
@@ -147,6 +149,8 @@ class Edge implements MqttEdge, EdgeContext {
     this.flush = new FlushQueue(setup.turn ?? ((fn) => void setImmediate(fn)), () => this.#beforeFlush())
     this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())
     this.#restore()
+    this.#heldOver = this.journal && new HeldOver(this.journal, this.fanout)
+    this.#heldOver?.start(this.clock, CRASH_MS, () => this.flush.wake())
   }
 
   listen(host: string, port: number): Promise<number> {
@@ -190,6 +194,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.#closed = true
     this.#cancelSweep()
     this.#lateAnswers.close()
+    this.#heldOver?.giveAll()
     for (const connection of [...this.#connections]) connection.shutDown()
     this.flush.flush()
     await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => done()))))
@@ -266,8 +271,9 @@ class Edge implements MqttEdge, EdgeContext {
     return this.#lateAnswers.stay(connection)
   }
 
-  endStay(device: string): void {
+  back(device: string): void {
     this.#lateAnswers.end(device)
+    this.#heldOver?.give(device)
   }
 
   // ---- time
@@ -312,10 +318,10 @@ class Edge implements MqttEdge, EdgeContext {
   /** The connection ended with the former process: its will is due now, or after its delay. */
   #restoreWill(device: string, { message, delay }: ConnectedWill): void {
     const session = this.#sessions.get(device) ?? this.create(device)
-    const dueAt = this.now + Math.max(delay * 1000, CRASH_WILL_MS)
+    const dueAt = this.now + Math.max(delay * 1000, CRASH_MS)
     session.will = { message, delay, dueAt }
     // One that does not last is here for its will only.
-    if (!session.lasting) session.endsAt = this.now + CRASH_WILL_MS
+    if (!session.lasting) session.endsAt = this.now + CRASH_MS
   }
 }
 

@@ -138,7 +138,7 @@ export class Entrance {
       return
     }
     context.find(device)?.outlet?.takenOver(clean)
-    context.endStay(device)
+    context.back(device)
     const attributes = verdict.attributes === undefined ? said : { ...said, ...verdict.attributes }
     let upstream: DeviceSession
     try {

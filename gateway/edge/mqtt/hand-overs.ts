@@ -1,21 +1,17 @@
 import type { Message } from '../../ports.js'
-import type { Received } from './journal.js'
 
-/** A message of a client that the fan-out still delivers. */
+/** A QoS 1 message of a client that the fan-out still delivers. */
 export interface HandOver {
   readonly packetId: number
-  readonly qos: 1 | 2
   /** What the acknowledgement will say. */
   readonly reason: number
-  /** At QoS 2. */
-  readonly received: Received | undefined
   /** A worker has processed it, or none gets it. */
   processed: boolean
 }
 
 /**
- * Messages whose acknowledgement waits for the fan-out: it delivers to many in slices, and what is acknowledged must
- * be in every journal. Made with the first one.
+ * Messages whose PUBACK waits for the fan-out: it delivers to many in slices, and what is acknowledged must be in every
+ * journal. Made with the first one.
  */
 export class HandOvers {
   readonly #byMessage = new Map<Message, HandOver>()

@@ -1,20 +1,9 @@
-import type { SubscriptionOptions } from '../../ports.js'
+import type { Fanout, Message, SubscriptionOptions } from '../../ports.js'
 import type { MqttCounters } from './counters.js'
 import type { Delivery } from './in-flight.js'
 import type { MqttOptions } from './options.js'
+import type { Received } from './received.js'
 import type { ConnectedWill, PendingWill } from './will.js'
-
-/** A QoS 2 message from the client between PUBLISH and PUBREL. */
-export interface Received {
-  /** Hash of topic and payload: tells a repetition from a reused identifier. */
-  readonly hash: number
-  /** Uplink seq whose processing PUBREC waits for; 0 when it is done. */
-  seq: number
-  /** Seen again on this connection. */
-  repeats: number
-  /** The fan-out still delivers it. */
-  handing: boolean
-}
 
 /** What a journal keeps of a session. */
 export interface LastingSession {
@@ -46,6 +35,13 @@ export interface SessionJournal {
   delivered(session: LastingSession, delivery: Delivery): void
   /** The set of QoS 2 messages of the client that wait for their PUBREL changed. */
   received(session: LastingSession): void
+  /**
+   * A QoS 2 message of a client, lasting or not, whose PUBREC leaves: it is published should the process die.
+   * @returns its place, which {@link released} asks for
+   */
+  held(device: string, message: Message): number
+  /** The fan-out has it. */
+  released(device: string, place: number): void
   /** The will of a client that is connected, lasting or not: it is published should the process die. undefined: none any more. */
   will(device: string, will: ConnectedWill | undefined): void
   commit(): void
@@ -56,6 +52,10 @@ export interface SessionShared {
   readonly options: MqttOptions
   readonly counters: MqttCounters
   readonly journal: SessionJournal | undefined
+  readonly fanout: Fanout
+  /** Counts sweeps; cheaper than a clock for keep-alive. */
+  readonly tick: number
+  readonly ticksPerSecond: number
   /** Wall clock of the turn that runs, milliseconds. */
   readonly now: number
 }

@@ -16,7 +16,7 @@ export interface LmdbStoreOptions {
   readonly fsync?: boolean
 }
 
-/** Opens, or makes, the store at `path`. What nobody commits, it commits itself at the end of the turn. */
+/** Opens, or makes, the store at `path`. What nobody commits, it commits itself at the end of the next turn. */
 export function createLmdbStore(path: string, options: LmdbStoreOptions = {}): Store {
   return new LmdbStore(path, options.fsync ?? false)
 }
@@ -25,7 +25,8 @@ class LmdbStore implements Store {
   readonly #db: ReturnType<typeof openDatabase>
   /** undefined: to be deleted. */
   #pending = new Map<string, Uint8Array | undefined>()
-  readonly #later = (): void => this.commit()
+  /** A turn later: who commits for an acknowledgement has noted all that belongs together by then. */
+  readonly #later = (): void => void setImmediate(() => this.commit())
 
   constructor(path: string, fsync: boolean) {
     this.#db = openDatabase(path, fsync)

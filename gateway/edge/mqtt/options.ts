@@ -73,6 +73,11 @@ export const MQTT_DEFAULTS: MqttOptions = {
 /** A session expiry that means never (MQTT 5.0 section 3.1.2.11.2). */
 export const NEVER = 0xffffffff
 
+/** Wall clock when a session that lasts `expiry` seconds ends. */
+export function endOf(now: number, expiry: number): number {
+  return expiry >= NEVER ? Number.POSITIVE_INFINITY : now + expiry * 1000
+}
+
 /** Bytes of the largest packet that the protocol can describe: as a limit it is none. */
 export const LARGEST_PACKET = 268_435_460
 const MANY = 10_000_000

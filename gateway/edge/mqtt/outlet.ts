@@ -19,8 +19,8 @@ export interface Outlet {
     packetId: number,
     dup: boolean,
   ): boolean
-  sendPubrel(packetId: number): void
-  sendPubrec(packetId: number): void
+  /** PUBREC, PUBREL or PUBCOMP. */
+  acknowledge(type: number, packetId: number): void
   /** The client confirmed workers' frames up to this seq. */
   confirmed(seq: number): void
   /** Another connection of the same client takes over. */

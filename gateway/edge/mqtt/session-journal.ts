@@ -1,6 +1,7 @@
 /**
- * {@link MqttJournal} on a {@link Store}. Four kinds of records: `s/DEVICE` a session, `d/DEVICE/N` a delivery, `m/N`
- * a message, once however many sessions wait for it, and `w/DEVICE` the will of a client that is connected. N counts up, so that order survives.
+ * {@link MqttJournal} on a {@link Store}. Five kinds of records: `s/DEVICE` a session, `d/DEVICE/N` a delivery, `m/N`
+ * a message, once however many sessions wait for it, `w/DEVICE` the will of a client that is connected, and `h/DEVICE/N` a
+ * QoS 2 message from a client that waits for its PUBREL. N counts up, so that order survives.
  */
 
 import { packControl, unpackControl } from '../../../proto/control.js'
@@ -36,6 +37,7 @@ const sortable = (number: number): string => number.toString(36).padStart(11, '0
 const willKey = (device: string): string => `w/${device}`
 const sessionKey = (device: string): string => `s/${device}`
 const deliveryKey = (device: string, number: number): string => `d/${device}\n${sortable(number)}`
+const heldKey = (device: string, number: number): string => `h/${device}\n${sortable(number)}`
 const messageKey = (number: number): string => `m/${sortable(number)}`
 
 class StoreJournal implements MqttJournal {
@@ -61,7 +63,18 @@ class StoreJournal implements MqttJournal {
   }
 
   received(session: LastingSession): void {
-    this.#changed.add(session)
+    // The fan-out may be through with a message when its session is not here any more.
+    if (session.kept) this.#changed.add(session)
+  }
+
+  held(device: string, message: Message): number {
+    const place = this.#next++
+    this.#store.put(heldKey(device, place), packControl(recordOf(message)))
+    return place
+  }
+
+  released(device: string, place: number): void {
+    this.#store.delete(heldKey(device, place))
   }
 
   ended(session: LastingSession): void {
@@ -110,6 +123,16 @@ class StoreJournal implements MqttJournal {
       this.#wills.add(device)
       yield [device, { message: messageOf({ ...message, at }), delay }]
     }
+  }
+
+  heldOver(): (readonly [device: string, place: number, message: Message])[] {
+    const held = [...this.#store.entries('h/')].map(([key, value]) => {
+      const end = key.lastIndexOf('\n')
+      const place = Number.parseInt(key.slice(end + 1), 36)
+      this.#next = Math.max(this.#next, place + 1)
+      return [key.slice(2, end), place, messageOf(unpackControl(value) as MessageRecord)] as const
+    })
+    return held.sort(([, one], [, other]) => one - other)
   }
 
   load(create: (device: string) => MqttSession): void {

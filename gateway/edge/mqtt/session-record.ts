@@ -4,7 +4,9 @@ import type { Qos } from '../../../proto/mqtt/packet.js'
 import type { Message, MessageProperties, SubscriptionOptions } from '../../ports.js'
 import type { LastingSession } from './journal.js'
 import { DeviceMessage } from './message.js'
-import { endOf, type MqttSession } from './session.js'
+import { endOf } from './options.js'
+import type { Received } from './received.js'
+import type { MqttSession } from './session.js'
 
 export interface SessionRecord {
   /** Seconds. */
@@ -52,16 +54,21 @@ export function recordOfSession(session: LastingSession): SessionRecord {
     endsAt: endsAt === Number.POSITIVE_INFINITY ? null : endsAt,
     seenAt,
     subscriptions: [...(session.subscriptions ?? [])],
-    // One that a worker has not processed, or not all subscribers have, comes again and has to reach them then.
-    received: [...(session.received ?? [])]
-      .filter(([, { seq, handing }]) => seq === 0 && !handing)
-      .map(([id, { hash }]) => [id, hash]),
+    received: [...(session.received?.values() ?? [])].filter(isOurs).map(({ packetId, hash }) => [packetId, hash]),
   }
   if (will !== undefined) {
     const { message, delay, dueAt } = will
     record.will = { message: recordOf(message), delay, dueAt }
   }
   return record
+}
+
+/**
+ * One that a worker has not processed, whose PUBREC is withheld, or which not all subscribers have, comes again and has to
+ * reach them then; unless PUBREC left.
+ */
+function isOurs({ acked, seq, handing, held }: Received): boolean {
+  return acked || (seq === 0 && !handing && held === undefined)
 }
 
 /** Fills a new session, all but its deliveries. */
@@ -76,11 +83,7 @@ export function restoreSession(session: MqttSession, record: SessionRecord, now:
       ? endOf(now, record.expiry)
       : (record.endsAt ?? 0)
   session.subscriptions = new Map(record.subscriptions)
-  if (record.received.length > 0) {
-    session.received = new Map(
-      record.received.map(([packetId, hash]) => [packetId, { hash, seq: 0, repeats: 0, handing: false }]),
-    )
-  }
+  for (const [packetId, hash] of record.received) session.receiving().restore(packetId, hash)
   if (record.will === undefined) return
   const { message, delay, dueAt } = record.will
   session.will = { message: messageOf(message), delay, dueAt }

@@ -4,19 +4,20 @@
  */
 
 import { hashBytes } from '../../../proto/hash.js'
-import { type Qos, Reason } from '../../../proto/mqtt/packet.js'
+import { PacketType, type Qos, Reason } from '../../../proto/mqtt/packet.js'
 import { topicMatches } from '../../../proto/topic.js'
 import type { Message, Subscriber, SubscriptionOptions } from '../../ports.js'
 import { DownlinkAcks } from './downlink-acks.js'
+import { ExactlyOnce, type ReceivingSession } from './exactly-once.js'
 import { Delivery, DeliveryQueue, InFlight, Stage } from './in-flight.js'
-import type { LastingSession, Received, SessionShared } from './journal.js'
+import type { LastingSession, SessionShared } from './journal.js'
 import { isExpired } from './message.js'
-import { NEVER } from './options.js'
 import type { Outlet } from './outlet.js'
+import type { Received } from './received.js'
 import type { Replies } from './replies.js'
 import type { PendingWill } from './will.js'
 
-export class MqttSession implements Subscriber, LastingSession {
+export class MqttSession implements Subscriber, LastingSession, ReceivingSession {
   readonly device: string
   readonly #shared: SessionShared
   outlet: Outlet | undefined
@@ -32,7 +33,8 @@ export class MqttSession implements Subscriber, LastingSession {
   /** Where a rule forbids some topics: asked before each delivery. */
   receives: ((topic: string) => boolean) | undefined
   subscriptions: Map<string, SubscriptionOptions> | undefined
-  received: Map<number, Received> | undefined
+  /** QoS 2 messages from the client; undefined while there was none. */
+  exactlyOnce: ExactlyOnce | undefined
   #inFlight: InFlight | undefined
   #queue: DeliveryQueue | undefined
   #own: Message | undefined
@@ -64,6 +66,15 @@ export class MqttSession implements Subscriber, LastingSession {
 
   get lasting(): boolean {
     return this.expiry > 0
+  }
+
+  get received(): ReadonlyMap<number, Received> | undefined {
+    return this.exactlyOnce?.entries
+  }
+
+  receiving(): ExactlyOnce {
+    this.exactlyOnce ??= new ExactlyOnce(this, this.#shared)
+    return this.exactlyOnce
   }
 
   get inFlight(): Iterable<Delivery> {
@@ -110,11 +121,7 @@ export class MqttSession implements Subscriber, LastingSession {
   /** The worker-side session of this connection; with another one the old seqs mean nothing any more. */
   useUpstream(id: string, uplinkAcked: number): void {
     const same = id === this.#upstream
-    for (const [packetId, received] of this.received ?? []) {
-      if (received.seq === 0) continue
-      if (same && received.seq <= uplinkAcked) received.seq = 0
-      else if (!same) this.received?.delete(packetId)
-    }
+    this.exactlyOnce?.useUpstream(same, uplinkAcked)
     if (same) return
     this.#upstream = id
     this.lastSeq = 0
@@ -252,14 +259,13 @@ export class MqttSession implements Subscriber, LastingSession {
     this.endsAt = 0
     this.seenAt = this.#shared.now
     this.#holds = 0
-    for (const received of this.received?.values() ?? []) received.repeats = 0
     for (const delivery of this.#inFlight ?? []) this.#redeliver(outlet, delivery)
     this.pump()
   }
 
   #redeliver(outlet: Outlet, delivery: Delivery): void {
     const { message, qos, retain, ids, packetId } = delivery
-    if (delivery.stage === Stage.PUBCOMP || message === undefined) outlet.sendPubrel(packetId)
+    if (delivery.stage === Stage.PUBCOMP || message === undefined) outlet.acknowledge(PacketType.PUBREL, packetId)
     else if (!outlet.sendPublish(message, qos, retain, ids, packetId, delivery.sent)) {
       this.#inFlight?.finish(delivery)
       this.#giveUp(delivery)
@@ -271,6 +277,7 @@ export class MqttSession implements Subscriber, LastingSession {
     this.outlet = undefined
     this.endsAt = endsAt
     this.#holds = 0
+    this.exactlyOnce?.detach()
   }
 
   /** @returns a reason other than 0 when the client broke the protocol; so do the next two */
@@ -311,7 +318,7 @@ export class MqttSession implements Subscriber, LastingSession {
       delivery.message = undefined
       if (this.lasting) this.#shared.journal?.delivery(this, delivery)
     }
-    if (reason < 0x80) this.outlet?.sendPubrel(packetId)
+    if (reason < 0x80) this.outlet?.acknowledge(PacketType.PUBREL, packetId)
     return Reason.SUCCESS
   }
 
@@ -374,7 +381,8 @@ export class MqttSession implements Subscriber, LastingSession {
     this.#queue = undefined
     this.#inFlight = undefined
     this.#deferred = undefined
-    this.received = undefined
+    this.exactlyOnce?.entries.clear()
+    this.exactlyOnce = undefined
     this.subscriptions = undefined
     this.will = undefined
   }
@@ -385,9 +393,4 @@ function keyOf({ message, qos }: Delivery): string {
   if (message === undefined) return ''
   const { publisher, at, topic, payload } = message
   return `${qos} ${at} ${hashBytes(payload, payload.length, 0)} ${payload.length} ${publisher} ${topic}`
-}
-
-/** Wall clock when a session that lasts `expiry` seconds ends. */
-export function endOf(now: number, expiry: number): number {
-  return expiry >= NEVER ? Number.POSITIVE_INFINITY : now + expiry * 1000
 }

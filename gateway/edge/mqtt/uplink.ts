@@ -13,8 +13,7 @@ import { type DeviceSession, type Message, Relay } from '../../ports.js'
 import { type Access, checkLevels, isReserved } from './access.js'
 import { InboundAliases } from './aliases.js'
 import type { EdgeContext } from './context.js'
-import { type HandOver, HandOvers } from './hand-overs.js'
-import type { Received } from './journal.js'
+import { HandOvers } from './hand-overs.js'
 import { DeviceMessage, messageProperties } from './message.js'
 import type { OutBatch } from './out-batch.js'
 import { Replies } from './replies.js'
@@ -38,8 +37,6 @@ export interface UplinkOwner {
 }
 
 const EMPTY = Buffer.alloc(0)
-/** By QoS. */
-const ACK_OF = { 1: PacketType.PUBACK, 2: PacketType.PUBREC } as const
 const cursor = new Cursor()
 
 export class Uplink {
@@ -58,8 +55,6 @@ export class Uplink {
   relayed = false
   /** QoS 1 messages whose PUBACK waits for a worker. */
   #unacked = 0
-  /** The first seq that this connection waits for. */
-  #firstSeq = Number.POSITIVE_INFINITY
   // The last topic: publishers seldom change it, and a comparison is cheaper than decoding and checking.
   #topicBytes: Buffer = EMPTY
   #topic = ''
@@ -85,22 +80,13 @@ export class Uplink {
     const seq = this.#relay(view, message, properties)
     if (seq === Relay.OVERLOADED) return false
     if (this.#v5) this.#rememberReply(topic, properties)
-    const received = view.qos === 2 ? this.#take(view, topic, seq) : undefined
-    const count = this.#publishTo(message, view.packetId)
-    if (view.qos > 0) this.#acknowledge(message, view.packetId, seq, count, received)
+    if (view.qos === 0) this.#owner.context.fanout.publish(message)
+    else if (view.qos === 1) this.#publishOnce(message, view.packetId, seq)
+    else {
+      this.#take(view, topic, message, seq)
+      if (seq > 0) this.#wait(seq, view.packetId, 2, Reason.SUCCESS)
+    }
     return true
-  }
-
-  /** A client that subscribed to its own QoS 2 message gets it when its own exchange is complete. */
-  #publishTo(message: DeviceMessage, packetId: number): number {
-    const { session, context } = this.#owner
-    if (message.qos === 0) return context.fanout.publish(message)
-    this.#publishing = message
-    if (message.qos === 1) return context.fanout.publish(message, this.#handedOver)
-    session.deferOwn(message, packetId)
-    const count = context.fanout.publish(message, this.#handedOver)
-    session.deferOwn(undefined, 0)
-    return count
   }
 
   /** [MQTT-3.3.2-2], [MQTT-3.3.2-8] and the rules for aliases (MQTT 5.0 section 3.3.2.3.4). */
@@ -157,36 +143,37 @@ export class Uplink {
 
   /** True when the packet needs no more than an answer: a repetition of a QoS 2 message. */
   #alreadyKnown(view: PublishView, topic: string): boolean {
-    const { session, context, batch } = this.#owner
-    const received = session.received
+    const { context } = this.#owner
+    const { exactlyOnce } = this.#owner.session
     if (view.qos === 2) {
-      const known = received?.get(view.packetId)
+      const known = exactlyOnce?.entries.get(view.packetId)
       if (known !== undefined && known.hash === hashOf(view, topic)) {
-        // Once more is a lost PUBREC; a client that goes on like that is broken.
-        if (++known.repeats > 1) throw protocolError('a QoS 2 message was repeated without end')
-        if (known.seq === 0 && !known.handing) batch.ack(PacketType.PUBREC, view.packetId, Reason.SUCCESS)
+        exactlyOnce?.repeated(known)
         return true
       }
-      // A reused identifier is another message: what was under it is complete for us already.
+      // A reused identifier is another message, in the place of the one that was under it.
       if (known !== undefined) return false
     }
-    // [MQTT-3.3.4-9]
-    if (this.#v5 && this.#unacked + (received?.size ?? 0) >= context.options.receiveMaximum) {
+    // [MQTT-3.3.4-9], counted for each connection (section 4.9).
+    if (this.#v5 && this.#unacked + (exactlyOnce?.open ?? 0) >= context.options.receiveMaximum) {
       throw new MqttError(Reason.RECEIVE_MAXIMUM_EXCEEDED, 'more messages in flight than the receive maximum')
     }
     return false
   }
 
   #deny(view: PublishView): void {
-    const { batch, context } = this.#owner
+    const { batch, context, session } = this.#owner
     context.counters.denied++
     // Before MQTT 5 there is no way to say no but to close; like other brokers we acknowledge and drop.
     const reason = this.#v5 ? this.#verdict : Reason.SUCCESS
     if (view.qos === 1) batch.ack(PacketType.PUBACK, view.packetId, reason)
-    if (view.qos === 2) {
-      if (!this.#v5) this.#receive(this.#take(view, this.#topic, 0))
-      batch.ack(PacketType.PUBREC, view.packetId, reason)
+    if (view.qos !== 2) return
+    if (!this.#v5) {
+      this.#take(view, this.#topic, undefined, 0)
+      return
     }
+    session.exactlyOnce?.drop(view.packetId)
+    batch.ack(PacketType.PUBREC, view.packetId, reason)
   }
 
   #relay(view: PublishView, { topic, payload }: DeviceMessage, properties: Properties): number {
@@ -209,58 +196,41 @@ export class Uplink {
     session.replies.remember(topic, { topic: responseTopic, correlation })
   }
 
-  /** Takes responsibility for a QoS 2 message [MQTT-4.3.3-8]; PUBREC follows when it is safe. */
-  #take(view: PublishView, topic: string, seq: number): Received {
-    const { session } = this.#owner
-    session.received ??= new Map<number, Received>()
-    const received: Received = { hash: hashOf(view, topic), seq: Math.max(seq, 0), repeats: 0, handing: true }
-    session.received.set(view.packetId, received)
-    return received
+  #take(view: PublishView, topic: string, message: Message | undefined, seq: number): void {
+    const limit = this.#v5 ? undefined : this.#owner.context.options.receiveMaximum
+    this.#owner.session.receiving().take(view.packetId, hashOf(view, topic), message, seq, limit)
   }
 
-  /** The fan-out has all of a QoS 2 message. */
-  #receive(received: Received): void {
-    const { session, context } = this.#owner
-    received.handing = false
-    if (session.lasting) context.journal?.received(session)
-  }
-
-  /** Acknowledges a published message, now or when the worker and the fan-out are through with it. */
-  #acknowledge(message: Message, packetId: number, seq: number, count: number, received: Received | undefined): void {
-    const qos = received === undefined ? 1 : 2
-    const { options } = this.#owner.context
-    const silent = !this.#v5 || qos === 2 || count > 0 || !options.tellNoSubscribers
+  /** QoS 1: acknowledged now, or when the worker and the fan-out are through with the message. */
+  #publishOnce(message: Message, packetId: number, seq: number): void {
+    const { context, batch } = this.#owner
+    this.#publishing = message
+    const count = context.fanout.publish(message, this.#handedOver)
+    const silent = !this.#v5 || count > 0 || !context.options.tellNoSubscribers
     const reason = silent ? Reason.SUCCESS : Reason.NO_MATCHING_SUBSCRIBERS
     const waits = this.#publishing !== undefined
     if (waits) {
       this.#publishing = undefined
       this.#handOvers ??= new HandOvers()
-      this.#handOvers.add(message, { packetId, qos, reason, received, processed: seq <= 0 })
-    } else if (received !== undefined) this.#receive(received)
-    if (seq > 0) this.#wait(seq, packetId, qos, reason)
-    if (qos === 1 && (waits || seq > 0)) this.#unacked++
-    else if (!waits && seq <= 0) this.#owner.batch.ack(ACK_OF[qos], packetId, reason)
+      this.#handOvers.add(message, { packetId, reason, processed: seq <= 0 })
+    }
+    if (seq > 0) this.#wait(seq, packetId, 1, reason)
+    if (waits || seq > 0) this.#unacked++
+    else batch.ack(PacketType.PUBACK, packetId, reason)
   }
 
   /** The fan-out is through with a message that was too much for one turn. */
   #finished(message: Message): void {
     const done = this.#handOvers?.finished(message)
-    if (done === undefined) return
-    if (done.received !== undefined) this.#receive(done.received)
-    if (done.processed) this.#answer(done)
+    if (done?.processed === true) this.#puback(done.packetId, done.reason)
   }
 
-  #answer({ packetId, qos, reason, received }: HandOver): void {
-    const { session, batch } = this.#owner
-    if (qos === 1) this.#unacked--
-    // The client may be back on another connection, and have asked again there.
-    if (qos === 1 || this.#owner.alive) batch.ack(ACK_OF[qos], packetId, reason)
-    else if (received !== undefined && received.repeats > 0 && session.received?.get(packetId) === received)
-      session.outlet?.sendPubrec(packetId)
+  #puback(packetId: number, reason: number): void {
+    this.#unacked--
+    this.#owner.batch.ack(PacketType.PUBACK, packetId, reason)
   }
 
   #wait(seq: number, packetId: number, qos: 1 | 2, reason: number): void {
-    if (seq < this.#firstSeq) this.#firstSeq = seq
     this.#acks ??= new UplinkAcks()
     this.#acks.push(seq, packetId, qos, reason)
   }
@@ -290,28 +260,13 @@ export class Uplink {
 
   /** Workers processed everything up to `seq`. */
   acknowledged(seq: number): void {
-    this.#acknowledgedBefore(seq)
-    const { batch, session, context } = this.#owner
+    const { exactlyOnce } = this.#owner.session
+    exactlyOnce?.processedEarlier(seq)
     this.#acks?.upTo(seq, (packetId, qos, reason) => {
       if (packetId === 0) return
-      const received = qos === 2 ? session.received?.get(packetId) : undefined
-      if (received !== undefined) received.seq = 0
-      if (this.#handOvers?.processed(packetId)) return
-      if (qos === 1) this.#unacked--
-      else if (session.lasting) context.journal?.received(session)
-      batch.ack(ACK_OF[qos], packetId, reason)
+      if (qos === 2) exactlyOnce?.processed(packetId, seq)
+      else if (this.#handOvers?.processed(packetId) !== true) this.#puback(packetId, reason)
     })
-  }
-
-  /** QoS 2 messages of an earlier connection, whose identifiers no {@link UplinkAcks} of ours holds. */
-  #acknowledgedBefore(seq: number): void {
-    const { batch, session } = this.#owner
-    if (seq >= this.#firstSeq || session.received === undefined) return
-    for (const [packetId, received] of session.received) {
-      if (received.seq === 0 || received.seq > seq || received.seq >= this.#firstSeq) continue
-      received.seq = 0
-      if (received.repeats > 0 && !received.handing) batch.ack(PacketType.PUBREC, packetId, Reason.SUCCESS)
-    }
   }
 
   /**
@@ -321,26 +276,22 @@ export class Uplink {
   failed(seq: number, code: ErrorCode): boolean {
     const entry = this.#acks?.at(seq)
     if (entry === undefined) return true
+    const { packetId, qos } = entry
+    const { batch, session } = this.#owner
+    if (qos === 2) session.exactlyOnce?.refused(packetId, seq)
     if (!this.#v5) return false
-    const { batch, session, context } = this.#owner
     const reason =
       code === 'overloaded' || code === 'no_worker' ? Reason.QUOTA_EXCEEDED : Reason.IMPLEMENTATION_SPECIFIC
     this.#acks?.forget(seq)
-    this.#handOvers?.forget(entry.packetId)
-    if (entry.qos === 1) this.#unacked--
-    else session.received?.delete(entry.packetId)
-    if (entry.qos === 2 && session.lasting) context.journal?.received(session)
-    batch.ack(entry.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, entry.packetId, reason)
+    if (qos === 1) {
+      this.#handOvers?.forget(packetId)
+      this.#puback(packetId, reason)
+    } else {
+      session.exactlyOnce?.drop(packetId)
+      batch.ack(PacketType.PUBREC, packetId, reason)
+    }
     return true
   }
-}
-
-/** A PUBREL of the client: its identifier is free again. Unknown ones may repeat those from before a reconnect. */
-export function releaseReceived(owner: UplinkOwner, packetId: number): void {
-  const { session, batch, context } = owner
-  if (session.received?.delete(packetId) && session.lasting) context.journal?.received(session)
-  batch.ack(PacketType.PUBCOMP, packetId, Reason.SUCCESS)
-  session.releaseOwn(packetId)
 }
 
 function copyOf(bytes: Buffer, start: number, end: number): Buffer {
