@@ -7,7 +7,7 @@ import { createSessionJournal } from '../../../../gateway/edge/mqtt/session-jour
 import { createRetainedEntries, type Store } from '../../../../gateway/edge/mqtt/store.js'
 import { createFanout } from '../../../../gateway/fanout/fan-out.js'
 import { ManualClock } from '../../../manual-clock.js'
-import { type Bench, quiet, startBench, until } from './harness.js'
+import { type Bench, quiet, type RawClient, startBench, until } from './harness.js'
 import { completeQos2 } from './interop.js'
 
 const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } }
@@ -191,6 +191,72 @@ t.test('what was acknowledged before a crash is there after it', async (t) => {
   publisher.publish('q/4', 'four', 0)
   t.match(await again.nextPublish(), { properties: { subscriptionIdentifier: 5 } })
   await Promise.all([before.close(), after.close()])
+})
+
+t.test('what was between PUBREC and PUBREL when the gateway died is published after the restart, once', async (t) => {
+  const store = new MemoryStore()
+  const before = await start(store)
+  const watch = await before.client({ ...lasting, clientId: 'watch' })
+  await watch.subscribe('q', 1)
+  await watch.disconnect()
+  const sends = async (pub: RawClient, messageId: number, payload: string): Promise<void> => {
+    pub.publish('q', payload, 2, { messageId, properties: { contentType: 'text' } })
+    await pub.next('pubrec')
+  }
+  const clean = await before.client({ clientId: 'clean' })
+  await sends(clean, 9, 'clean 1')
+  await sends(clean, 2, 'clean 2')
+  const kept = await before.client({ ...lasting, clientId: 'kept' })
+  await sends(kept, 1, 'kept')
+  await sends(kept, 2, 'replaced')
+  await sends(kept, 2, 'in its place')
+  await sends(kept, 3, 'complete')
+  kept.send({ cmd: 'pubrel', messageId: 3 })
+  await kept.next('pubcomp')
+  before.host.outcome = 'routed'
+  const refused = await before.client({ ...lasting, clientId: 'refused' })
+  refused.publish('q', 'refused', 2)
+  refused.publish('q', 'not processed', 2, { messageId: 2 })
+  await refused.nothing()
+  before.host.of('refused').port?.failed(1, 'no_worker', 'none')
+  await refused.next('pubrec')
+  const heldIn = ({ committed }: MemoryStore) => [...committed.keys()].filter((key) => key.startsWith('h/'))
+  t.equal(heldIn(store).length, 4)
+  // The process dies here.
+  const image = store.image()
+  const after = await start(image)
+  const heard = await after.client({ ...lasting, clientId: 'watch' })
+  const hears = async (...payloads: string[]): Promise<void> => {
+    for (const payload of payloads) {
+      const { messageId, ...got } = await heard.nextPublish()
+      t.match(got, {
+        payload: Buffer.from(payload),
+        ...(payload !== 'complete' && { properties: { contentType: 'text' } }),
+      })
+      heard.send({ cmd: 'puback', messageId: messageId as number })
+    }
+    await heard.nothing()
+  }
+  await hears('complete')
+  const back = await after.client({ ...lasting, clientId: 'kept' })
+  await hears('kept', 'in its place')
+  await sends(back, 1, 'kept')
+  for (const messageId of [1, 2]) {
+    back.send({ cmd: 'pubrel', messageId })
+    await back.next('pubcomp')
+  }
+  await heard.nothing()
+  after.clock.advance(1900)
+  await heard.nothing()
+  after.clock.advance(200)
+  await hears('clean 1', 'clean 2')
+  t.same(heldIn(image), [])
+  const again = await start(image.image())
+  again.clock.advance(3000)
+  t.equal(again.fanout.counters.published, 0)
+  await before.close()
+  t.same(heldIn(store), [], 'a gateway that ends gives them out itself')
+  await Promise.all([after.close(), again.close()])
 })
 
 t.test('nothing is left behind by messages that arrived and sessions that ended', async (t) => {
