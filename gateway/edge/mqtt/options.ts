@@ -4,7 +4,10 @@ import { SluiceError } from '../../../proto/errors.js'
 export interface MqttOptions {
   /** Largest packet taken from a client in bytes, fixed header included; MQTT 5 clients are told. 2,000,000, as Mosquitto. */
   readonly maxPacket: number
-  /** QoS 1 and 2 messages that a client may have unacknowledged; MQTT 5 clients are told. 20, as Mosquitto. */
+  /**
+   * QoS 1 and 2 messages that a client may have unacknowledged; MQTT 5 clients are told. From others QoS 2 messages beyond it
+   * are taken, and their PUBRECs withheld. 20, as Mosquitto.
+   */
   readonly receiveMaximum: number
   /** QoS 1 and 2 messages in flight to one client at most, below what an MQTT 5 client allows. 1,000. */
   readonly maxInflight: number
@@ -16,7 +19,10 @@ export interface MqttOptions {
   readonly maxKeepAlive: number
   /** Milliseconds from a connection to its CONNECT, authentication included. 10 s. */
   readonly connectTimeoutMs: number
-  /** QoS 1 and 2 messages that wait for one client: offline, or with its window full. 1,000. */
+  /**
+   * QoS 1 and 2 messages that wait for one client: offline, or with its window full. As many QoS 2 messages from it are held
+   * for their PUBREL. 1,000.
+   */
   readonly maxQueued: number
   /** Payload bytes of these. 8 MiB. */
   readonly maxQueuedBytes: number
