@@ -36,9 +36,12 @@ async function roam(t: Test, product: Product): Promise<void> {
   await first.subscribe('news/+', 2, {}, { subscriptionIdentifier: 7 })
   await publish(pub, 'news/sent', 'in flight', 1, 1)
   await first.nextPublish()
+  await pub.subscribe('own/up', 0)
   first.publish('own/up', 'half', 2, { messageId: 9 })
   await first.next('pubrec')
+  await pub.nothing()
   await first.disconnect()
+  t.match(await pub.nextPublish(), { payload: Buffer.from('half') }, 'what was held is published, and does not travel')
   // More than fits into one answer of a gateway.
   const large = 'x'.repeat(100_000)
   for (let i = 2; i <= 8; i++) await publish(pub, 'news/queued', `${i} ${large}`, i % 2 === 0 ? 1 : 2, i)
@@ -53,13 +56,24 @@ async function roam(t: Test, product: Product): Promise<void> {
   }
   second.publish('own/up', 'half', 2, { messageId: 9, dup: true })
   await second.next('pubrec')
+  await pub.nothing()
   await publish(pub, 'news/live', 'once', 1, 9)
   t.match(await second.nextPublish(), { topic: 'news/live', payload: Buffer.from('once') })
   await second.nothing()
 
   // Connected there, and taken over from here.
+  second.publish('own/up', 'held', 2, { messageId: 10 })
+  await second.next('pubrec')
   const third = await client(t, product, 0, { ...lasting, clientId: 'roamer' })
   t.equal(await second.ended(), 0x8e)
+  t.match(await pub.nextPublish(), { payload: Buffer.from('held') })
+  // What was not acknowledged comes again here, too.
+  for (let i = 1; i <= 9; i++) await third.nextPublish()
+  third.publish('own/up', 'held', 2, { messageId: 10, dup: true })
+  await third.next('pubrec')
+  third.send({ cmd: 'pubrel', messageId: 10 })
+  await third.next('pubcomp')
+  await pub.nothing()
   t.ok(third.connack?.sessionPresent)
   third.destroy()
   const clean = await client(t, product, 1, { clientId: 'roamer' })
