@@ -106,7 +106,7 @@ export class Connection implements PacketSink, DevicePort, Outlet, Client, Entra
 
   /** Keep-alive [MQTT-3.1.2-22] and the time for CONNECT and for PUBREL; called every tick. */
   sweep(): void {
-    if (this.#state === 'active' && this.session.exactlyOnce?.silent(this.#paused) === true)
+    if (this.#state === 'active' && this.session.exactlyOnce?.silent(this.#paused || this.buffered > 0) === true)
       this.#failed(new MqttError(Reason.RECEIVE_MAXIMUM_EXCEEDED, 'PUBREL does not come'))
     if (this.#patience === 0 || this.context.tick - this.#seen <= this.#patience) return
     if (this.#state !== 'active') {

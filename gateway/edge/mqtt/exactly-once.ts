@@ -226,12 +226,12 @@ export class ExactlyOnce {
   /**
    * True when PUBRECs are withheld from a client that has some to answer, and for five seconds has answered none: it takes
    * the window for larger than it is, and waits as we do. Asked every tick.
-   * @param deaf we do not read what it sends
+   * @param cut we do not read what it sends, or it does not have yet what we sent
    */
-  silent(deaf: boolean): boolean {
+  silent(cut: boolean): boolean {
     if (this.#withheld.size === 0) return false
     const { tick, ticksPerSecond } = this.#shared
-    if (deaf) this.#progress = tick
+    if (cut) this.#progress = tick
     if (tick - this.#progress <= PATIENCE * ticksPerSecond) return false
     for (const { open, acked, released } of this.entries.values()) if (open && acked && !released) return true
     return false
