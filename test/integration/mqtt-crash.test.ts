@@ -9,14 +9,17 @@ const lasting = { clean: false, properties: { sessionExpiryInterval: 1000 } }
 const PUBLISHERS = 50
 const EACH = 10
 
-/** A client that has read its CONNACK; tried again while the gateway is not there. */
-async function client({ gateways }: Product, options: object): Promise<RawClient> {
+/** A client that has read its CONNACK; tried again while the gateway is not there, or its kernel still takes connections for it. */
+function client({ gateways }: Product, options: object): Promise<RawClient> {
   const port = Number(new URL(gateways[0]?.mqtt ?? '').port)
-  const raw = await eventually('a connection', 20_000, () => RawClient.open(port, 5).catch(() => undefined))
-  raw.send(connectPacket(5, options))
-  const connack = await raw.next('connack')
-  if (connack.cmd === 'connack') raw.connack = connack
-  return raw
+  return eventually('a connection', 20_000, async () => {
+    const raw = await RawClient.open(port, 5).catch(() => undefined)
+    raw?.send(connectPacket(5, options))
+    const connack = await raw?.next('connack').catch(() => undefined)
+    if (raw === undefined || connack?.cmd !== 'connack') return undefined
+    raw.connack = connack
+    return raw
+  })
 }
 
 const optionsOf = (i: number): object => ({ clientId: `pub${i}`, ...(i % 2 === 0 && lasting) })
