@@ -61,6 +61,11 @@ export class DeviceSide {
     }
   }
 
+  /** Writes what waits for WebSocket devices now. To MQTT clients nothing leaves before the store has this turn's changes. */
+  flushEarly(): void {
+    this.#webSocket.flushEarly()
+  }
+
   /** Ends the MQTT connections and its listeners; the HTTP server is its owner's. */
   async close(): Promise<void> {
     const ended = this.#mqttTls?.close()

@@ -19,6 +19,8 @@ import { WorkerChooser } from './worker-chooser.js'
 export interface WorkerSideEvents {
   /** Something for the coordinator; lost while it is away. */
   report(message: ToCoordinator): void
+  /** What a worker sent is with its devices' connections, and should leave now. */
+  lull(): void
   /** A worker published. */
   published(message: Message): void
 }
@@ -93,6 +95,10 @@ export class WorkerSide implements LinkEvents {
 
   held(worker: string, change: 1 | -1): void {
     this.#chooser.held(worker, change)
+  }
+
+  lull(): void {
+    this.#events.lull()
   }
 
   workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void {

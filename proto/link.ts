@@ -227,6 +227,12 @@ function writeU32(bytes: Uint8Array, pos: number, value: number): void {
 const RIPE = 16 * 1024
 
 /**
+ * A chunk of a link with fewer bytes than this is answered as soon as it is read: under load chunks are longer and answers
+ * better collected over the turn, but a few would wait for whatever else the turn brings, and gain nothing.
+ */
+export const SHORT_CHUNK = 4096
+
+/**
  * Collects records into one buffer, to be written at the end of the tick, or when it is ripe. Knows nothing of sockets: the owner takes the bytes
  * and says whether the buffer may be used again.
  */

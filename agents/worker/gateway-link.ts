@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { SluiceError } from '../../proto/errors.js'
 import { appendRedelivered, encodeHeaders, frameHeadSize, writeFrameHead } from '../../proto/frame.js'
 import type { AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
-import { HEALTH_LINK, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader } from '../../proto/link.js'
+import { HEALTH_LINK, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader, SHORT_CHUNK } from '../../proto/link.js'
 import { packLinkControl, readAck, readAttach, readClose, readDetach, readHello } from '../../proto/link-control.js'
 import type { Clock } from './clock.js'
 import type { WorkerLog } from './handler.js'
@@ -76,6 +76,7 @@ export class GatewayLink implements SessionLink {
     socket.on('data', (chunk: Buffer) => {
       try {
         reader.push(chunk)
+        if (chunk.length < SHORT_CHUNK && this.#flushing) this.#flush()
       } catch (error) {
         this.#fail(error)
       }

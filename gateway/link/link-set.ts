@@ -11,6 +11,7 @@ export interface LinkEvents {
   linkDown(worker: string, hung: boolean, reason: string): void
   load(worker: string, sessions: number): void
   held(worker: string, change: 1 | -1): void
+  lull(): void
   workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void
 }
 
@@ -102,6 +103,10 @@ export class LinkSet implements LinkOwner {
 
   held(link: WorkerLink, change: 1 | -1): void {
     this.#events.held(link.worker, change)
+  }
+
+  lull(): void {
+    this.#events.lull()
   }
 
   roundTrip(_link: WorkerLink, ms: number): void {

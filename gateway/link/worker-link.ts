@@ -15,6 +15,7 @@ import {
   LinkKind,
   RecordBatch,
   RecordReader,
+  SHORT_CHUNK,
 } from '../../proto/link.js'
 import {
   packLinkControl,
@@ -68,6 +69,8 @@ export interface LinkOwner {
   roundTrip(link: WorkerLink, ms: number): void
   /** A binding was given to the worker (+1), or left it (-1). */
   held(link: WorkerLink, change: 1 | -1): void
+  /** All of a chunk was read, and it was short: what it brought for devices need not wait for others. */
+  lull(): void
   /** A PUBLISH of the worker for the fan-out; valid only during the call. */
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
 }
@@ -236,6 +239,7 @@ export class WorkerLink implements WorkerPort {
     this.#unanswered = 0
     try {
       reader.push(chunk)
+      if (chunk.length < SHORT_CHUNK) this.#owner.lull()
     } catch (error) {
       this.#lost(socket, error instanceof Error ? error.message : String(error))
     }

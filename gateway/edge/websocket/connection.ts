@@ -106,7 +106,7 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
     if (this.#socket === undefined) return
     if (seq === 0 && this.#full()) return
     // Protobuf's last field wins, so a worker's own numbers are covered by ours. Its `ack` would be taken for the gateway's.
-    if (view.ack !== 0 && this.ackDue === 0) this.ackDue = this.session?.uplinkAcked ?? 0
+    if (view.ack !== 0 && this.ackDue === 0) this.#context.outbox.acknowledge(this, this.session?.uplinkAcked ?? 0)
     const mark = redelivered && !view.redelivered
     if (seq === 0 && view.seq === 0 && view.ack === 0 && !mark) {
       this.#context.outbox.borrowed(this, view.bytes, frameStart, frameEnd)

@@ -81,8 +81,8 @@ export interface EdgeRooms {
 /** What the gateway registers under {@link CONNECT_PATH}. */
 export interface WebSocketEdge extends WebSocketEndpoint<Connection> {
   readonly counters: EdgeCounters
-  /** Writes what waits now: before the process ends. */
-  flush(): void
+  /** Writes what waits for devices now, where it would leave with the turn of the event loop. */
+  flushEarly(): void
 }
 
 export function createWebSocketEdge(parts: WebSocketEdgeParts): WebSocketEdge {
@@ -211,8 +211,8 @@ class DeviceEndpoint implements WebSocketEdge {
     if (subscriptions !== undefined && subscriptions.outlet === undefined) this.#parts.disconnected?.(subscriptions)
   }
 
-  flush(): void {
-    this.#context.outbox.flush()
+  flushEarly(): void {
+    this.#context.outbox.flushEarly()
   }
 
   #begin(connection: Connection, request: ConnectRequest): void {

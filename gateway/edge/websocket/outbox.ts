@@ -39,12 +39,14 @@ const FOREIGN = 2
 
 export class Outbox {
   readonly #turn: (fn: () => void) => void
-  readonly #before: () => void
+  readonly #before: (() => void) | undefined
   readonly #run = () => this.#endTurn()
   readonly #sendCurrent = () => this.#sendAll(this.#current as Outlet)
   readonly #ackFrame = new Uint8Array(2 + ACK_ROOM)
   #scheduled = false
   #flushing = false
+  /** There are acknowledgements among what waits. */
+  #promises = false
   #current: Outlet | undefined
   #listed: Outlet[] = []
   /** Copies of this turn's frames; an entry is a span of it, of a chunk, or a buffer of its own. */
@@ -71,7 +73,7 @@ export class Outbox {
    * @param turn calls a function when this turn of the event loop has seen its input (setImmediate)
    * @param before called before acknowledgements are written: what they promise must be safe by then
    */
-  constructor(turn: (fn: () => void) => void, before: () => void = () => {}) {
+  constructor(turn: (fn: () => void) => void, before?: () => void) {
     this.#turn = turn
     this.#before = before
     this.#ackFrame[0] = 0x08
@@ -126,6 +128,7 @@ export class Outbox {
 
   /** Has `ack` told to the device with this turn. */
   acknowledge(to: Outlet, ack: number): void {
+    this.#promises = true
     to.ackDue = ack
     this.#list(to)
   }
@@ -133,7 +136,7 @@ export class Outbox {
   /** Writes what waits for one connection: before it is closed. */
   flushOne(to: Outlet): void {
     if (!to.listed) return
-    if (to.ackDue > 0) this.#before()
+    if (to.ackDue > 0) this.#before?.()
     this.#write(to)
   }
 
@@ -143,11 +146,17 @@ export class Outbox {
     to.ackDue = 0
   }
 
+  /** Writes everything that waits, now and not with the turn; but acknowledgements that promise something once a turn. */
+  flushEarly(): void {
+    if (!this.#promises || this.#before === undefined) this.flush()
+  }
+
   /** Writes everything that waits. */
   flush(): void {
     if (this.#flushing) return
     this.#flushing = true
-    this.#before()
+    if (this.#promises) this.#before?.()
+    this.#promises = false
     const listed = this.#listed
     for (let i = 0; i < listed.length; i++) {
       const to = listed[i] as Outlet

@@ -113,6 +113,10 @@ class Owner implements LinkOwner {
   held(): void {}
   roundTrip(): void {}
 
+  lull(): void {
+    this.#tell('lull')
+  }
+
   workerPublish(_link: WorkerLink, bytes: Uint8Array, start: number, end: number): void {
     const view = new FrameView()
     view.read(bytes, start, end)
@@ -223,10 +227,22 @@ t.test('records reach the binding that holds their number, and nobody after it w
   worker.say(LinkKind.FRAME, number, encodeFrame({ topic: 'late' }))
   const other = new Events()
   const next = link.attach(other, ATTACH)
-  t.not(next, number, 'numbers are never used twice')
+  t.not(next, number, 'another number, at another or the same place')
   worker.say(LinkKind.REFUSED, next, packLinkControl({ epoch: 4, code: 'stale_epoch', message: '' }))
   await other.until('refused stale_epoch')
   t.notOk(events.told.includes('frame late'))
+})
+
+t.test('a short chunk is told of once all in it reached its binding', async (t) => {
+  const { worker, owner, link } = await linked(t)
+  const events = new Events()
+  const number = link.attach(events, ATTACH)
+  await worker.hear(LinkKind.ATTACH)
+  owner.told.length = 0
+  const lull = owner.until('lull')
+  worker.say(LinkKind.FRAME, number, encodeFrame({ topic: 'a' }))
+  await lull
+  t.same(events.told, ['frame a'])
 })
 
 t.test('everything written in one turn leaves in one piece, in order', async (t) => {

@@ -99,6 +99,34 @@ t.test('a borrowed span is neither copied nor written to, and keeps its place am
   t.same([sink.frames.at(-1), sink.corks], [{ payload }, [3]], 'one alone needs no cork')
 })
 
+t.test('what waits can leave before the turn ends, but not ahead of what an acknowledgement promises', async (t) => {
+  const order: string[] = []
+  const outbox = new Outbox(
+    () => {},
+    () => order.push('before'),
+  )
+  const sink = new Sink()
+  outbox.frame(sink, DATA, 0, DATA.length, 1, false, true)
+  outbox.flushEarly()
+  t.equal(sink.frames.length, 1)
+  outbox.frame(sink, DATA, 0, DATA.length, 2, false, true)
+  outbox.acknowledge(sink, 7)
+  outbox.flushEarly()
+  t.equal(sink.frames.length, 1, 'once a turn is often enough for what has to be safe first')
+  t.same(order, [])
+  outbox.flush()
+  t.same([sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack, order], [2, 7, ['before']])
+  const free = setUp().outbox
+  free.frame(sink, DATA, 0, DATA.length, 3, false, true)
+  free.acknowledge(sink, 8)
+  free.flushEarly()
+  t.same(
+    [sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack],
+    [3, 8],
+    'with nothing to make safe there is nothing to wait for',
+  )
+})
+
 t.test('what is dropped is told apart: kept frames and acknowledgements overrun, others are counted', async (t) => {
   const { outbox } = setUp()
   const sink = new Sink()
