@@ -72,6 +72,7 @@ export class MqttSession implements Subscriber, LastingSession, ReceivingSession
     return this.exactlyOnce?.entries
   }
 
+  /** {@link exactlyOnce}, made now if there was none. */
   receiving(): ExactlyOnce {
     this.exactlyOnce ??= new ExactlyOnce(this, this.#shared)
     return this.exactlyOnce
