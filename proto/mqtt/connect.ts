@@ -87,8 +87,7 @@ function readVersion(cursor: Cursor): { version: 3 | 4 | 5; bridge: boolean } {
   const bridge = level === (BRIDGE | (name === 'MQTT' ? 4 : 3))
   if (bridge) return { version: name === 'MQTT' ? 4 : 3, bridge }
   if (name === 'MQTT' ? level === 4 || level === 5 : level === 3) return { version: level as 3 | 4 | 5, bridge }
-  // Whoever says MQIsdp is of the time of MQTT 3.1, and reads no CONNACK of 5.0.
-  if (name === 'MQIsdp' || level === 3 || level === 4) {
+  if (level === 3 || level === 4) {
     throw new ConnectRefused(4, ReturnCode.UNACCEPTABLE_VERSION, `protocol level ${level} does not go with ${name}`)
   }
   throw new ConnectRefused(5, Reason.UNSUPPORTED_VERSION, `protocol level ${level} is not supported`)
