@@ -195,15 +195,20 @@ export class RawClient {
     this.#socket.write(Buffer.from(hex.replace(/ /g, ''), 'hex'))
   }
 
-  /** The next packet, which has to be of this kind. */
-  async next(cmd: string): Promise<mqttPacket.Packet> {
+  /** The next packet. */
+  async take(instead = 'a packet'): Promise<mqttPacket.Packet> {
     while (this.#packets.length === 0) {
-      if (this.#closed) throw new Error(`the connection ended instead of ${cmd}`)
+      if (this.#closed) throw new Error(`the connection ended instead of ${instead}`)
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
-    const packet = this.#packets.shift() as mqttPacket.Packet
+    return this.#packets.shift() as mqttPacket.Packet
+  }
+
+  /** The next packet, which has to be of this kind. */
+  async next(cmd: string): Promise<mqttPacket.Packet> {
+    const packet = await this.take(cmd)
     if (packet.cmd !== cmd) throw new Error(`${cmd} was expected, ${JSON.stringify(packet)} came`)
     return packet
   }
