@@ -131,10 +131,11 @@ export class Claims {
     const piece = this.#transfer.answer(read)
     if (piece !== undefined) return piece
     if (this.#pending.has(device) && this.#gateway < gateway) return packControl({ busy: true })
-    const given = this.#sessions.handOver(device, session)
-    if (given === 'busy') return packControl({ busy: true })
+    // First of all: an MQTT client that goes on elsewhere is taken over, not lost; its will is not due.
     if (mqtt === 'end') this.#transfer.end(device)
     const offer = mqtt === 'take' ? this.#transfer.offer(device) : undefined
+    const given = this.#sessions.handOver(device, session)
+    if (given === 'busy') return packControl({ busy: true })
     if (given === undefined && offer === undefined) return NOTHING
     return packControl({ ...(given && { session: given }), ...(offer && { mqtt: offer }) })
   }

@@ -20,9 +20,13 @@ export interface GatewayStore {
 export async function openGatewayStore(data: string, id: string, clock: Clock): Promise<GatewayStore> {
   await mkdir(data, { recursive: true, mode: 0o700 })
   const store = createLmdbStore(join(data, `${id}.store`))
+  const sessions = createSessionJournal(store, clock)
   return {
-    sessions: createSessionJournal(store, clock),
+    sessions,
     retained: createRetainedEntries(store, (topic) => createHash('sha256').update(topic).digest('hex')),
-    close: () => store.close(),
+    close: () => {
+      sessions.commit()
+      return store.close()
+    },
   }
 }

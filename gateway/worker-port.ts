@@ -32,6 +32,8 @@ export interface WorkerPort {
   close(number: number, close: CloseBinding): void
   /** Stops delivering records of this number: late ones from a former owner fall on the floor. */
   forget(number: number): void
+  /** As {@link forget}, of a number that the worker goes on with until it closes it: another gateway attaches. */
+  retire(number: number): void
   /** Copies `bytes[start, end)` into the batch. */
   frame(number: number, bytes: Uint8Array, start: number, end: number): void
   /** The same with `redelivered: true` appended. */

@@ -4,6 +4,7 @@
  * worker still says to a former holder reaches nobody. A place is taken again only after all others that were free.
  */
 
+import { SluiceError } from '../../proto/errors.js'
 import type { BindingEvents } from '../worker-port.js'
 
 /** Bits of a number that are the place; the others, below the sign, count its holders. */
@@ -13,6 +14,8 @@ const MASK = 2 ** PLACE_BITS - 1
 const LAST_TURN = 2 ** (31 - PLACE_BITS) - 1
 /** Ends the list of free places. */
 const NONE = -1
+/** In a place without a holder that is not free: the worker may still have its number. */
+const RETIRED = -2
 
 export class BindingNumbers {
   /** A holder, or the next place that is free. */
@@ -43,24 +46,42 @@ export class BindingNumbers {
   /** @returns false when nobody had it */
   delete(number: number): boolean {
     if (this.get(number) === undefined) return false
-    const place = number & MASK
-    this.#places[place] = NONE
-    if (this.#firstFree === NONE) this.#firstFree = place
-    else this.#places[this.#lastFree] = place
-    this.#lastFree = place
+    this.#free(number & MASK)
     this.#size--
     return true
   }
 
-  /** Takes all numbers away; returns who had one. */
+  /** As {@link delete}, but the number is not given again before its worker {@link release}d it. */
+  retire(number: number): boolean {
+    if (this.get(number) === undefined) return false
+    this.#places[number & MASK] = RETIRED
+    this.#size--
+    return true
+  }
+
+  /** The worker does not have this number any more. */
+  release(number: number): void {
+    const place = number & MASK
+    if (this.#places[place] === RETIRED && this.#turns[place] === number >>> PLACE_BITS) this.#free(place)
+  }
+
+  /** Takes all numbers away, from the worker, too; returns who had one. */
   clear(): BindingEvents[] {
     const holders: BindingEvents[] = []
     for (const [place, holder] of this.#places.entries()) {
-      if (typeof holder !== 'object') continue
-      holders.push(holder)
-      this.delete(((this.#turns[place] as number) << PLACE_BITS) | place)
+      if (typeof holder === 'object') holders.push(holder)
+      else if (holder !== RETIRED) continue
+      this.#free(place)
     }
+    this.#size = 0
     return holders
+  }
+
+  #free(place: number): void {
+    this.#places[place] = NONE
+    if (this.#firstFree === NONE) this.#firstFree = place
+    else this.#places[this.#lastFree] = place
+    this.#lastFree = place
   }
 
   #takePlace(): number {
@@ -74,6 +95,7 @@ export class BindingNumbers {
 
   #newPlace(): number {
     const place = this.#places.length
+    if (place > MASK) throw new SluiceError('overloaded', 'a link has no more numbers for bindings')
     if (place === this.#turns.length) {
       const more = new Uint8Array(place * 2)
       more.set(this.#turns)

@@ -141,6 +141,10 @@ export class WorkerLink implements WorkerPort {
     if (this.#bindings.delete(number)) this.#owner.held(this, -1)
   }
 
+  retire(number: number): void {
+    if (this.#bindings.retire(number)) this.#owner.held(this, -1)
+  }
+
   frame(number: number, bytes: Uint8Array, start: number, end: number): void {
     const batch = this.#batch
     const pos = batch.begin(LinkKind.FRAME, number, end - start)
@@ -239,10 +243,11 @@ export class WorkerLink implements WorkerPort {
     this.#unanswered = 0
     try {
       reader.push(chunk)
-      if (chunk.length < SHORT_CHUNK) this.#owner.lull()
     } catch (error) {
       this.#lost(socket, error instanceof Error ? error.message : String(error))
+      return
     }
+    if (chunk.length < SHORT_CHUNK) this.#owner.lull()
   }
 
   #record(kind: number, number: number, bytes: Uint8Array, start: number, end: number): void {
@@ -260,6 +265,7 @@ export class WorkerLink implements WorkerPort {
       return
     }
     if (!this.#up && kind !== LinkKind.HELLO) throw new SluiceError('bad_request', 'the worker did not say HELLO first')
+    if (kind === LinkKind.CLOSE) this.#bindings.release(number)
     this.#control(kind, this.#bindings.get(number), bytes, start, end)
   }
 

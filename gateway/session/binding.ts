@@ -135,7 +135,7 @@ export class Binding implements BindingEvents {
     const { pool, slot, worker } = this
     const snapshot = { pool, slot, worker, epoch: this.#epoch, sent: this.#sent }
     const carried = this.#handoff?.carried
-    if (this.#number !== 0) this.#port?.forget(this.#number)
+    if (this.#number !== 0) this.#port?.retire(this.#number)
     this.#number = 0
     this.#shut()
     return carried === undefined ? snapshot : { ...snapshot, carried }

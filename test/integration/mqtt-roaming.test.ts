@@ -57,6 +57,7 @@ async function roam(t: Test, product: Product): Promise<void> {
   second.publish('own/up', 'half', 2, { messageId: 9, dup: true })
   await second.next('pubrec')
   await pub.nothing()
+  await pub.subscribe('own/will', 0)
   await publish(pub, 'news/live', 'once', 1, 9)
   t.match(await second.nextPublish(), { topic: 'news/live', payload: Buffer.from('once') })
   await second.nothing()
@@ -64,7 +65,8 @@ async function roam(t: Test, product: Product): Promise<void> {
   // Connected there, and taken over from here.
   second.publish('own/up', 'held', 2, { messageId: 10 })
   await second.next('pubrec')
-  const third = await client(t, product, 0, { ...lasting, clientId: 'roamer' })
+  const will = { topic: 'own/will', payload: Buffer.from('gone'), qos: 0, retain: false }
+  const third = await client(t, product, 0, { ...lasting, clientId: 'roamer', will })
   t.equal(await second.ended(), 0x8e)
   t.match(await pub.nextPublish(), { payload: Buffer.from('held') })
   // What was not acknowledged comes again here, too.
@@ -75,7 +77,12 @@ async function roam(t: Test, product: Product): Promise<void> {
   await third.next('pubcomp')
   await pub.nothing()
   t.ok(third.connack?.sessionPresent)
-  third.destroy()
+  const fourth = await client(t, product, 1, { ...lasting, clientId: 'roamer' })
+  t.ok(fourth.connack?.sessionPresent)
+  t.equal(await third.ended(), 0x8e)
+  await pub.nothing()
+  t.pass('who goes on elsewhere has not gone: its will is not published')
+  fourth.destroy()
   const clean = await client(t, product, 1, { clientId: 'roamer' })
   t.notOk(clean.connack?.sessionPresent)
   await clean.disconnect()

@@ -67,6 +67,6 @@ export interface EdgeContext extends SessionShared {
    * @returns false when the edge itself goes
    */
   stay(connection: Stayer): boolean
-  /** The client is back: what {@link stay}s of it is forgotten, and what a crash held up of it is published. */
+  /** The client is back, here or at another gateway: what {@link stay}s of it is forgotten, and what a crash held up of it is published. */
   back(device: string): void
 }

@@ -10,6 +10,7 @@
  * Another message under the same identifier before PUBREL takes the place of the held one, which nobody gets. A message
  * that a worker refuses is dropped, and the identifier is free [MQTT-4.3.3-9]. What is held when the connection ends goes
  * to the fan-out there and then: a session keeps the hash only, so that a repetition is known, here or at another gateway.
+ * But what still waits for its worker is the client's, which repeats it: a session that lasts keeps it, another one forgets it.
  *
  * Before MQTT 5 no client is told of a receive maximum. Beyond it a message is taken, but its PUBREC is withheld until an
  * earlier one is complete; see {@link ExactlyOnce.silent}.
@@ -159,8 +160,8 @@ export class ExactlyOnce {
     this.entries.delete(packetId)
     this.#note()
     if (due) this.#session.outlet?.acknowledge(PacketType.PUBCOMP, packetId)
-    this.#session.releaseOwn(packetId)
     this.#close(entry)
+    this.#session.releaseOwn(packetId)
   }
 
   /** PUBREC, when nothing stands against it. */
@@ -195,10 +196,9 @@ export class ExactlyOnce {
     if (seq >= this.#earlier) this.#earlier = 0
   }
 
-  /** No worker gets this message: it is as if it had never come. One that the fan-out has already stays known. */
+  /** No worker gets this message: it is as if it had never come. */
   refused(packetId: number, seq: number): void {
-    const entry = this.entries.get(packetId)
-    if (entry?.held !== undefined && entry.seq === seq) this.drop(packetId)
+    if (this.entries.get(packetId)?.seq === seq) this.drop(packetId)
   }
 
   /** The identifier stands for nothing any more. */
@@ -246,8 +246,10 @@ export class ExactlyOnce {
       entry.due = false
       entry.repeats = 0
       if (entry.seq > this.#earlier) this.#earlier = entry.seq
+      // What no worker has processed is the client's until PUBREC: it repeats it, here or at another gateway.
+      if (entry.seq > 0 && this.#session.lasting) continue
       const held = this.#unhold(entry)
-      if (held !== undefined) this.#give(entry, held, false)
+      if (held !== undefined && entry.seq === 0) this.#give(entry, held, false)
     }
   }
 
@@ -256,7 +258,7 @@ export class ExactlyOnce {
     if (!same) this.#earlier = 0
     for (const entry of this.entries.values()) {
       if (entry.seq === 0) continue
-      if (!same) this.entries.delete(entry.packetId)
+      if (!same) this.drop(entry.packetId)
       else if (entry.seq <= processed) entry.seq = 0
     }
   }

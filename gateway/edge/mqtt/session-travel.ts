@@ -61,6 +61,7 @@ export class SessionTravel {
    * @returns a packed record of the session but for its queue; undefined when there is none that lasts
    */
   head(device: string): Uint8Array | undefined {
+    this.#context.back(device)
     const session = this.#context.find(device)
     if (session === undefined || !session.lasting) return undefined
     session.outlet?.takenOver(false)
@@ -104,6 +105,7 @@ export class SessionTravel {
 
   /** The client begins anew at another gateway: what it had here ends, its connection too. */
   end(device: string): void {
+    this.#context.back(device)
     this.#context.find(device)?.outlet?.takenOver(true)
     this.forget(device)
   }

@@ -287,7 +287,6 @@ export class Uplink {
       this.#handOvers?.forget(packetId)
       this.#puback(packetId, reason)
     } else {
-      session.exactlyOnce?.drop(packetId)
       batch.ack(PacketType.PUBREC, packetId, reason)
     }
     return true

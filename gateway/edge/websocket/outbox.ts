@@ -155,18 +155,21 @@ export class Outbox {
   flush(): void {
     if (this.#flushing) return
     this.#flushing = true
-    if (this.#promises) this.#before?.()
-    this.#promises = false
-    const listed = this.#listed
-    for (let i = 0; i < listed.length; i++) {
-      const to = listed[i] as Outlet
-      to.listed = false
-      this.#write(to)
+    try {
+      if (this.#promises) this.#before?.()
+      this.#promises = false
+      const listed = this.#listed
+      for (let i = 0; i < listed.length; i++) {
+        const to = listed[i] as Outlet
+        to.listed = false
+        this.#write(to)
+      }
+      listed.length = 0
+      this.#letGo()
+      this.#used = this.#count = 0
+    } finally {
+      this.#flushing = false
     }
-    listed.length = 0
-    this.#letGo()
-    this.#used = this.#count = 0
-    this.#flushing = false
   }
 
   /** Foreign buffers are not to outlive their turn in here. The array itself is kept: growing it anew would cost every turn. */

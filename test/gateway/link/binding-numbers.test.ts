@@ -54,6 +54,26 @@ t.test('a place is taken again only after the others that were free before it', 
   t.equal(numbers.size, 100)
 })
 
+t.test('a retired number leads to nobody, and is not given again before the worker released it', async (t) => {
+  const numbers = new BindingNumbers()
+  const number = numbers.add(holder('a'))
+  t.equal(numbers.retire(number), true)
+  t.equal(numbers.retire(number), false, 'once')
+  t.equal(numbers.get(number), undefined)
+  t.equal(numbers.size, 0)
+  const place = (of: number) => of & 0x7fffff
+  t.not(place(numbers.add(holder('b'))), place(number))
+  numbers.release(number + 2 ** 23)
+  t.not(place(numbers.add(holder('c'))), place(number), 'another turn of the same place releases nothing')
+  numbers.release(number)
+  numbers.release(number)
+  t.equal(place(numbers.add(holder('d'))), place(number))
+  numbers.retire(numbers.add(holder('e')))
+  t.equal(numbers.clear().length, 3)
+  const again = Array.from({ length: 4 }, (_, i) => place(numbers.add(holder(`${i}`))))
+  t.same(again.sort(), [0, 1, 2, 3], 'a link that broke took all numbers from its worker')
+})
+
 t.test('like a map, whatever comes and goes', async (t) => {
   const numbers = new BindingNumbers()
   const map = new Map<number, BindingEvents>()

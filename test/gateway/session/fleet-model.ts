@@ -181,6 +181,10 @@ export class ModelPort implements WorkerPort {
     this.numbers.delete(number)
   }
 
+  retire(number: number): void {
+    this.forget(number)
+  }
+
   frame(number: number, bytes: Uint8Array, start: number, end: number): void {
     this.#view.read(bytes, start, end)
     this.#send({ kind: 'frame', number, seq: this.#view.seq, marked: false })

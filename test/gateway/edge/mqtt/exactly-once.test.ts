@@ -192,7 +192,8 @@ t.test('a worker hears a message at once, and PUBREC waits for it, also over a r
   t.match(worker.relayed, [{ payload: '1' }, { payload: '2' }])
   await watcher.nothing()
   pub.destroy()
-  await hears(watcher, '1', '2')
+  await until(() => bench.edge.counters.connections === 1)
+  await watcher.nothing()
   pub = await bench.client({ ...lasting, clientId: 'pub' })
   pub.publish('q', '1', 2, { messageId: 1, dup: true })
   pub.publish('q', '3', 2, { messageId: 3 })
@@ -203,7 +204,35 @@ t.test('a worker hears a message at once, and PUBREC waits for it, also over a r
     pub.send({ cmd: 'pubrel', messageId })
     await pub.next('pubcomp')
   }
-  await hears(watcher, '3')
+  await hears(watcher, '1', '2', '3')
+  await bench.close()
+})
+
+t.test('what its worker has not processed is published once, however often the client goes and comes', async (t) => {
+  const bench = await startBench()
+  bench.host.outcome = 'routed'
+  const watcher = await watch(bench)
+  for (const options of [{ ...lasting, clientId: 'pub' }, { clientId: 'clean' }]) {
+    for (let i = 0; i < 3; i++) {
+      const pub = await bench.client(options)
+      pub.publish('q', options.clientId, 2, { messageId: 1, dup: i > 0 })
+      await pub.nothing()
+      pub.destroy()
+      await until(() => bench.edge.counters.connections === 1)
+    }
+    await watcher.nothing()
+    const pub = await bench.client(options)
+    pub.publish('q', options.clientId, 2, { messageId: 1, dup: true })
+    await pub.nothing()
+    bench.host.of(options.clientId).processed(bench.host.of(options.clientId).relayed.length)
+    await pub.next('pubrec')
+    pub.send({ cmd: 'pubrel', messageId: 1 })
+    await pub.next('pubcomp')
+    await hears(watcher, options.clientId)
+    pub.destroy()
+    await until(() => bench.edge.counters.connections === 1)
+    await watcher.nothing()
+  }
   await bench.close()
 })
 
