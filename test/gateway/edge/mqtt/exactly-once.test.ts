@@ -208,7 +208,7 @@ t.test('a worker hears a message at once, and PUBREC waits for it, also over a r
   await bench.close()
 })
 
-t.test('what its worker has not processed is published once, however often the client goes and comes', async (t) => {
+t.test('what its worker has not processed is published once, however often the client goes and comes', async () => {
   const bench = await startBench()
   bench.host.outcome = 'routed'
   const watcher = await watch(bench)
