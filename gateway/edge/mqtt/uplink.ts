@@ -81,7 +81,7 @@ export class Uplink {
     if (seq === Relay.OVERLOADED) return false
     if (this.#v5) this.#rememberReply(topic, properties)
     if (view.qos === 0) this.#owner.context.fanout.publish(message)
-    else if (view.qos === 1) this.#publishOnce(message, view.packetId, seq)
+    else if (view.qos === 1) this.#publishAtLeastOnce(message, view.packetId, seq)
     else {
       this.#take(view, topic, message, seq)
       if (seq > 0) this.#wait(seq, view.packetId, 2, Reason.SUCCESS)
@@ -202,7 +202,7 @@ export class Uplink {
   }
 
   /** QoS 1: acknowledged now, or when the worker and the fan-out are through with the message. */
-  #publishOnce(message: Message, packetId: number, seq: number): void {
+  #publishAtLeastOnce(message: Message, packetId: number, seq: number): void {
     const { context, batch } = this.#owner
     this.#publishing = message
     const count = context.fanout.publish(message, this.#handedOver)
