@@ -2,10 +2,12 @@
 
 import { SluiceError } from '../proto/errors.js'
 import type { Gateway } from './gateway.js'
-import { startInProcess } from './in-process.js'
+import { collectStartGarbage, keepYoungGeneration } from './heap.js'
 import type { FromThread, ThreadStart, ToThread } from './threads/thread-message.js'
 import { optionsOfThread } from './threads/thread-options.js'
 import { ThreadPort } from './threads/thread-port.js'
+
+keepYoungGeneration()
 
 const send = (message: FromThread): void => {
   if (process.connected) process.send?.(message, () => {})
@@ -27,6 +29,8 @@ send({ t: 'hello' })
 
 async function start(begin: ThreadStart): Promise<void> {
   try {
+    // Not before the heap has its shape.
+    const { startInProcess } = await import('./in-process.js')
     gateway = await startInProcess({
       ...optionsOfThread(begin),
       thread: {
@@ -37,6 +41,7 @@ async function start(begin: ThreadStart): Promise<void> {
         widen: (view) => port.widen(view),
       },
     })
+    collectStartGarbage()
     send({ t: 'listening', urls: gateway.urls })
   } catch (error) {
     const code = error instanceof SluiceError ? error.code : 'internal'

@@ -51,6 +51,7 @@ const ROOMS: readonly Room[] = [
     may: [
       'proto/',
       'gateway/main.ts',
+      'gateway/heap.ts',
       'gateway/balance/',
       'gateway/route/',
       'agents/coordinator/',

@@ -164,6 +164,7 @@ async function start(flags: GatewayFlags) {
     ...peerPorts(threads, peerPort).map((port, i) => ({ port, who: `thread ${i} of ${who}`, flag: '--peer-port' })),
   ])
   const { runGateway, runGatewayThreads } = await import('../../../gateway/main.js')
+  const { collectStartGarbage } = await import('../../../gateway/heap.js')
   const {
     json: _json,
     insecure: _insecure,
@@ -197,6 +198,7 @@ async function start(flags: GatewayFlags) {
           mqttPort: await free(flags.mqttPort),
           peerPorts: await Promise.all(peerPorts(threads, peerPort).map(free)),
         })
+  collectStartGarbage()
   return {
     ready: { id, ...gateway.urls },
     close: () => gateway.close(),
