@@ -1,11 +1,12 @@
 /**
  * The link's control records: one plain msgpack map each, so that a worker in any language reads them with any msgpack
- * library. Readers check every field, ignore names that they do not know, and take nil for absent.
+ * library (link-attach.ts writes the two that each connect brings). Readers check every field, ignore names that they do not know, and take nil for absent.
  */
 
 import { Packr } from 'msgpackr'
 import { SluiceError } from './errors.js'
 import type { Attach, Attached, AttachRefused, CloseBinding, Detach, Detached, LinkHello, Load } from './link.js'
+import { epochOnly } from './link-attach.js'
 
 /** Any of the maps that a control record carries. */
 export type LinkControl = LinkHello | Attach | Attached | AttachRefused | Detach | Detached | CloseBinding | Load
@@ -80,7 +81,9 @@ export function readAttach(bytes: Uint8Array, start?: number, end?: number): Att
   })
 }
 
-export function readAttached(bytes: Uint8Array, start?: number, end?: number): Attached {
+export function readAttached(bytes: Uint8Array, start = 0, end = bytes.length): Attached {
+  const only = epochOnly(bytes, start, end)
+  if (only >= 0) return { epoch: only }
   const map = unpackLinkControl(bytes, start, end)
   return defined<Attached>({ epoch: count(map, 'epoch'), resumed: optional(map, 'resumed', flag) })
 }

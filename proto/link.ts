@@ -67,7 +67,7 @@ export interface Attach {
   session: string
   device: string
   protocol: string
-  attributes: Record<string, string>
+  attributes: Readonly<Record<string, string>>
   /**
    * Only where the pool's affinity key depends on the topic: a session then has one binding per slot, and session and slot
    * together are what epochs, dedupe and state belong to.

@@ -9,6 +9,7 @@ import { SluiceError } from '../../proto/errors.js'
 import { appendRedelivered, encodeHeaders, frameHeadSize, writeFrameHead } from '../../proto/frame.js'
 import type { AttachRefused, CloseBinding, Detached } from '../../proto/link.js'
 import { HEALTH_LINK, LINK_PROTOCOL, LinkKind, RecordBatch, RecordReader, SHORT_CHUNK } from '../../proto/link.js'
+import { writeAttached } from '../../proto/link-attach.js'
 import { packLinkControl, readAck, readAttach, readClose, readDetach, readHello } from '../../proto/link-control.js'
 import type { Clock } from './clock.js'
 import type { WorkerLog } from './handler.js'
@@ -103,7 +104,9 @@ export class GatewayLink implements SessionLink {
   }
 
   attached(binding: number, epoch: number, resumed: boolean): void {
-    this.#control(LinkKind.ATTACHED, binding, packLinkControl(resumed ? { epoch, resumed } : { epoch }))
+    if (this.#closed) return
+    writeAttached(this.#batch, binding, epoch, resumed)
+    this.#flushSoon()
   }
 
   refused(binding: number, refusal: AttachRefused): void {

@@ -17,6 +17,7 @@ import {
   RecordReader,
   SHORT_CHUNK,
 } from '../../proto/link.js'
+import { writeAttach } from '../../proto/link-attach.js'
 import {
   packLinkControl,
   readAck,
@@ -124,7 +125,8 @@ export class WorkerLink implements WorkerPort {
   attach(events: BindingEvents, attach: Attach): number {
     const number = this.#bindings.add(events)
     this.#owner.held(this, 1)
-    this.#add(LinkKind.ATTACH, number, packLinkControl(attach))
+    writeAttach(this.#batch, number, attach)
+    this.#schedule()
     return number
   }
 

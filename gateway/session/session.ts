@@ -119,7 +119,7 @@ export class Session implements DeviceSession, BindingSession, SessionAttributes
       session: this.id,
       device: this.device,
       protocol: this.protocol,
-      attributes: { ...this.headers },
+      attributes: this.headers,
     }
   }
 
