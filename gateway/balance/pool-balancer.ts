@@ -184,7 +184,11 @@ export class PoolBalancer {
 
   /** Brings weights and availability up to `now`. */
   #refresh(now: number): void {
-    if (!this.#stale && now < this.#freshAt + REFRESH_MS) return
+    if (this.#stale || now >= this.#freshAt + REFRESH_MS) this.#renew(now)
+  }
+
+  /** Apart: the check before it is asked for each session, and V8 makes one of both where it can. */
+  #renew(now: number): void {
     this.#stale = false
     this.#freshAt = now
     let meant = 0

@@ -1,6 +1,8 @@
 import type { HttpRequest } from './server.js'
 
 const NO_BODY = new Uint8Array(0)
+/** What stands for another character in a query (URL Standard, application/x-www-form-urlencoded), or not for itself. */
+const ENCODED = /[%+\ud800-\udfff]/
 
 /** The one implementation of a request; the query is parsed when somebody asks. */
 export class OwnedRequest implements HttpRequest {
@@ -20,9 +22,34 @@ export class OwnedRequest implements HttpRequest {
     return this.#query
   }
 
+  parameter(name: string): string | null {
+    const { search } = this
+    // As a rule nothing in it is encoded: cut it out, where parsing all of it would be the most of what a connect parses.
+    return ENCODED.test(search) ? this.query.get(name) : plainParameter(search, name)
+  }
+
   header(name: string): string | undefined {
     return this.headers[name.toLowerCase()]
   }
+}
+
+function plainParameter(search: string, name: string): string | null {
+  const { length } = search
+  // `?` is not the query's, but some hand it over.
+  let from = search.charCodeAt(0) === 0x3f ? 1 : 0
+  while (from < length) {
+    const ampersand = search.indexOf('&', from)
+    const end = ampersand < 0 ? length : ampersand
+    const behind = from + name.length
+    if (search.startsWith(name, from) && behind <= end) {
+      if (behind === end) {
+        // A name alone is an empty value; nothing between two ampersands is nothing.
+        if (name !== '') return ''
+      } else if (search.charCodeAt(behind) === 0x3d) return search.slice(behind + 1, end)
+    }
+    from = end + 1
+  }
+  return null
 }
 
 /** What {@link emptyHeaders} makes: an object that inherits nothing, not even `__proto__`. */

@@ -25,6 +25,8 @@ export interface RequestHead {
   /** What stands behind `?`, raw. */
   readonly search: string
   readonly query: URLSearchParams
+  /** The query's first parameter of this name, decoded: `query.get(name)`, for little. */
+  parameter(name: string): string | null
   /** Lower-case names; a repeated header is joined with `, `. */
   readonly headers: Readonly<Record<string, string>>
   /** The peer's address; an IPv4-mapped one in its IPv4 form. Empty when the peer is gone already. */

@@ -24,14 +24,13 @@ export interface ConnectRequest {
 
 /** @throws SluiceError `no_device_id`, `bad_device_id`, `bad_request` */
 export function readConnectRequest(head: RequestHead, attributes: AttributeCache): ConnectRequest {
-  const { query } = head
   return {
     early: undefined,
-    device: checkDevice(query.get('device')),
-    token: query.get('token') ?? bearer(head.header('authorization')),
+    device: checkDevice(head.parameter('device')),
+    token: head.parameter('token') ?? bearer(head.header('authorization')),
     remoteAddress: head.remoteAddress,
     attributes: attributes.of(head.headers),
-    resume: readResume(query.get('resume'), query.get('ack')),
+    resume: readResume(head.parameter('resume'), head.parameter('ack')),
   }
 }
 
