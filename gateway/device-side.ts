@@ -61,9 +61,12 @@ export class DeviceSide {
     }
   }
 
-  /** Writes what waits for WebSocket devices now. To MQTT clients nothing leaves before the store has this turn's changes. */
-  flushEarly(): void {
-    this.#webSocket.flushEarly()
+  /**
+   * Runs `fn`, and writes what it brought for WebSocket devices. To MQTT clients nothing leaves before the store has this
+   * turn's changes.
+   */
+  together(fn: () => void): void {
+    this.#webSocket.together(fn)
   }
 
   /** Ends the MQTT connections and its listeners; the HTTP server is its owner's. */

@@ -48,7 +48,7 @@ export class Gateway {
     const counters = this.#counters
     const workers = new WorkerSide(options, counters, {
       report: (message) => this.#coordinator.report(message),
-      lull: () => this.#devices.flushEarly(),
+      briefly: (read) => this.#devices.together(read),
       published: (message) => this.#peers.fanout.publish(message),
     })
     const { sessions } = workers

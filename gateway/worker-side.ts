@@ -19,8 +19,8 @@ import { WorkerChooser } from './worker-chooser.js'
 export interface WorkerSideEvents {
   /** Something for the coordinator; lost while it is away. */
   report(message: ToCoordinator): void
-  /** What a worker sent is with its devices' connections, and should leave now. */
-  lull(): void
+  /** Runs `read`, which brings a little of a worker: what it queues for devices should leave when it returns. */
+  briefly(read: () => void): void
   /** A worker published. */
   published(message: Message): void
 }
@@ -97,8 +97,8 @@ export class WorkerSide implements LinkEvents {
     this.#chooser.held(worker, change)
   }
 
-  lull(): void {
-    this.#events.lull()
+  briefly(read: () => void): void {
+    this.#events.briefly(read)
   }
 
   workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void {

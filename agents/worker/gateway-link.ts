@@ -76,8 +76,8 @@ export class GatewayLink implements SessionLink {
     socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => {
       try {
-        reader.push(chunk)
-        if (chunk.length < SHORT_CHUNK && this.#flushing) this.#flush()
+        if (chunk.length < SHORT_CHUNK) this.#readBriefly(reader, chunk)
+        else reader.push(chunk)
       } catch (error) {
         this.#fail(error)
       }
@@ -169,6 +169,16 @@ export class GatewayLink implements SessionLink {
   end(): void {
     this.#flush()
     this.#socket.destroySoon()
+  }
+
+  /** What a short chunk brings is answered when all of it is read; the turn need not be asked to do it. */
+  #readBriefly(reader: RecordReader, chunk: Buffer): void {
+    this.#flushing = true
+    try {
+      reader.push(chunk)
+    } finally {
+      this.#flush()
+    }
   }
 
   #record(kind: number, binding: number, bytes: Uint8Array, start: number, end: number): void {

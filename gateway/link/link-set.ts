@@ -11,7 +11,7 @@ export interface LinkEvents {
   linkDown(worker: string, hung: boolean, reason: string): void
   load(worker: string, sessions: number): void
   held(worker: string, change: 1 | -1): void
-  lull(): void
+  briefly(read: () => void): void
   workerPublish(worker: string, bytes: Uint8Array, start: number, end: number): void
 }
 
@@ -105,8 +105,8 @@ export class LinkSet implements LinkOwner {
     this.#events.held(link.worker, change)
   }
 
-  lull(): void {
-    this.#events.lull()
+  briefly(read: () => void): void {
+    this.#events.briefly(read)
   }
 
   roundTrip(_link: WorkerLink, ms: number): void {

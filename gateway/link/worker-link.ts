@@ -70,11 +70,16 @@ export interface LinkOwner {
   roundTrip(link: WorkerLink, ms: number): void
   /** A binding was given to the worker (+1), or left it (-1). */
   held(link: WorkerLink, change: 1 | -1): void
-  /** All of a chunk was read, and it was short: what it brought for devices need not wait for others. */
-  lull(): void
+  /** Reads a short chunk, by `read`: what it brings for devices need not wait for what else the turn brings. */
+  briefly(read: () => void): void
   /** A PUBLISH of the worker for the fan-out; valid only during the call. */
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
 }
+
+/** A turn with this many frames at most is a calm one. */
+const CALM_FRAMES = 4
+/** Frames that are written each by itself after a calm turn, until one is looked at again: looking costs an immediate. */
+const CALM_STRETCH = 8
 
 export class WorkerLink implements WorkerPort {
   readonly worker: string
@@ -86,6 +91,12 @@ export class WorkerLink implements WorkerPort {
   #up = false
   #closed = false
   #flushing = false
+  /** Frames of this turn, while it is looked at. */
+  #frames = 0
+  /** The last turn that was looked at was calm. */
+  #calm = false
+  /** Frames that may leave by themselves before the next look. */
+  #stretch = 0
   /** What the worker said on binding 0 before it hung up. */
   #farewell = ''
   /** The kernel did not take all of the last batch at once: only then the socket has to be asked what waits there. */
@@ -189,10 +200,22 @@ export class WorkerLink implements WorkerPort {
     this.#schedule()
   }
 
-  /** A frame was added: it leaves with this turn, or now when there is much already. */
+  /**
+   * A frame was added. It leaves with its turn of the event loop, or now: when there is much already, and when turns bring
+   * a few frames each, so that the worker begins while the next ones are read.
+   */
   #filled(): void {
-    if (!this.#flushing) this.#schedule()
-    else if (this.#batch.ripe) this.#write()
+    if (this.#flushing) {
+      this.#frames++
+      if (this.#batch.ripe) this.#write()
+    } else if (this.#stretch > 0) {
+      this.#stretch--
+      this.#write()
+    } else {
+      this.#frames = 1
+      if (this.#calm) this.#write()
+      this.#schedule()
+    }
   }
 
   #schedule(): void {
@@ -203,6 +226,11 @@ export class WorkerLink implements WorkerPort {
 
   #flush(): void {
     this.#flushing = false
+    if (this.#frames > 0) {
+      this.#calm = this.#frames <= CALM_FRAMES
+      this.#stretch = this.#calm ? CALM_STRETCH : 0
+      this.#frames = 0
+    }
     this.#write()
   }
 
@@ -224,7 +252,16 @@ export class WorkerLink implements WorkerPort {
     socket.setNoDelay(true)
     socket.once('connect', () => this.#hello(socket))
     const reader = new RecordReader((kind, number, bytes, start, end) => this.#record(kind, number, bytes, start, end))
-    socket.on('data', (chunk) => this.#receive(socket, reader, chunk))
+    let brief: Buffer
+    const read = () => this.#receive(socket, reader, brief)
+    socket.on('data', (chunk) => {
+      if (chunk.length >= SHORT_CHUNK) {
+        this.#receive(socket, reader, chunk)
+        return
+      }
+      brief = chunk
+      this.#owner.briefly(read)
+    })
     socket.on('error', (error) => this.#lost(socket, error.message))
     socket.on('close', () => this.#lost(socket, this.#farewell || 'the worker closed the connection'))
     this.#timer(limits.dialMs, () => {
@@ -247,9 +284,7 @@ export class WorkerLink implements WorkerPort {
       reader.push(chunk)
     } catch (error) {
       this.#lost(socket, error instanceof Error ? error.message : String(error))
-      return
     }
-    if (chunk.length < SHORT_CHUNK) this.#owner.lull()
   }
 
   #record(kind: number, number: number, bytes: Uint8Array, start: number, end: number): void {

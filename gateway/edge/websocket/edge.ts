@@ -81,8 +81,8 @@ export interface EdgeRooms {
 /** What the gateway registers under {@link CONNECT_PATH}. */
 export interface WebSocketEdge extends WebSocketEndpoint<Connection> {
   readonly counters: EdgeCounters
-  /** Writes what waits for devices now, where it would leave with the turn of the event loop. */
-  flushEarly(): void
+  /** Runs `fn`, and writes what it queued for devices, where that would leave with the turn of the event loop. */
+  together(fn: () => void): void
 }
 
 export function createWebSocketEdge(parts: WebSocketEdgeParts): WebSocketEdge {
@@ -211,8 +211,8 @@ class DeviceEndpoint implements WebSocketEdge {
     if (subscriptions !== undefined && subscriptions.outlet === undefined) this.#parts.disconnected?.(subscriptions)
   }
 
-  flushEarly(): void {
-    this.#context.outbox.flushEarly()
+  together(fn: () => void): void {
+    this.#context.outbox.together(fn)
   }
 
   #begin(connection: Connection, request: ConnectRequest): void {

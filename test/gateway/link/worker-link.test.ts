@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { type LinkOwner, WorkerLink } from '../../../gateway/link/worker-link.js'
 import { createSystemClock } from '../../../gateway/system-clock.js'
@@ -113,8 +113,9 @@ class Owner implements LinkOwner {
   held(): void {}
   roundTrip(): void {}
 
-  lull(): void {
-    this.#tell('lull')
+  briefly(read: () => void): void {
+    read()
+    this.#tell('read briefly')
   }
 
   workerPublish(_link: WorkerLink, bytes: Uint8Array, start: number, end: number): void {
@@ -192,9 +193,10 @@ const ATTACH: Attach = {
   redelivered: false,
 }
 
-async function linked(t: Test): Promise<{ worker: BareWorker; owner: Owner; link: WorkerLink }> {
+async function linked(t: Test, pingMs?: number): Promise<{ worker: BareWorker; owner: Owner; link: WorkerLink }> {
   const worker = await BareWorker.start(true)
   const owner = new Owner()
+  if (pingMs !== undefined) owner.limits.pingMs = pingMs
   const link = new WorkerLink('w1', worker.address, owner)
   t.teardown(async () => {
     link.end('the test is over')
@@ -233,15 +235,15 @@ t.test('records reach the binding that holds their number, and nobody after it w
   t.notOk(events.told.includes('frame late'))
 })
 
-t.test('a short chunk is told of once all in it reached its binding', async (t) => {
+t.test('a short chunk is read by its owner', async (t) => {
   const { worker, owner, link } = await linked(t)
   const events = new Events()
   const number = link.attach(events, ATTACH)
   await worker.hear(LinkKind.ATTACH)
   owner.told.length = 0
-  const lull = owner.until('lull')
+  const read = owner.until('read briefly')
   worker.say(LinkKind.FRAME, number, encodeFrame({ topic: 'a' }))
-  await lull
+  await read
   t.same(events.told, ['frame a'])
 })
 
@@ -269,6 +271,48 @@ t.test('everything written in one turn leaves in one piece, in order', async (t)
     [0, 'big', 200_000, false],
   ])
 })
+
+t.test(
+  'where turns bring a few frames the first leaves at once, where they bring many all leave together',
+  async (t) => {
+    // A ping would be a turn of its own.
+    const { worker, link } = await linked(t, 3_600_000)
+    const number = link.attach(new Events(), ATTACH)
+    await worker.hear(LinkKind.ATTACH)
+    const calls = t.capture(Socket.prototype, 'write', Socket.prototype.write)
+    const mine = (bytes: unknown) => bytes instanceof Uint8Array && Buffer.from(bytes).includes('mine')
+    const written = () => calls().filter(({ args }) => mine(args[0])).length
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    const frame = encodeFrame({ topic: 'mine' })
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) link.frame(number, frame, 0, frame.length)
+    }
+    send(20)
+    t.equal(written(), 0)
+    await turn()
+    t.equal(written(), 1, 'a busy turn: one write')
+    send(1)
+    t.equal(written(), 0, 'so the next one may be busy, too')
+    await turn()
+    t.equal(written(), 1)
+    for (let i = 0; i < 30; i++) {
+      send(1)
+      t.equal(written(), 1, 'a calm one')
+      await turn()
+    }
+    t.equal(written(), 0, 'nothing was left')
+    send(100)
+    const early = written()
+    t.ok(early >= 1 && early <= 9, `${early} writes until it is seen that this turn is busy`)
+    await turn()
+    t.equal(written(), 1)
+    send(20)
+    t.equal(written(), 0, 'and the next ones are taken for busy')
+    await turn()
+    await worker.hear(LinkKind.FRAME)
+    while (worker.heard.filter(({ kind }) => kind === LinkKind.FRAME).length < 171) await turn()
+  },
+)
 
 t.test('a broken connection loses every binding and is dialed again', async (t) => {
   const { worker, owner, link } = await linked(t)

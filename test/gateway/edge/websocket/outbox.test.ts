@@ -99,32 +99,55 @@ t.test('a borrowed span is neither copied nor written to, and keeps its place am
   t.same([sink.frames.at(-1), sink.corks], [{ payload }, [3]], 'one alone needs no cork')
 })
 
-t.test('what waits can leave before the turn ends, but not ahead of what an acknowledgement promises', async (t) => {
-  const order: string[] = []
-  const outbox = new Outbox(
-    () => {},
-    () => order.push('before'),
-  )
+t.test(
+  'what comes together leaves before the turn ends, but not ahead of what an acknowledgement promises',
+  async (t) => {
+    const order: string[] = []
+    let turns = 0
+    const outbox = new Outbox(
+      () => turns++,
+      () => order.push('before'),
+    )
+    const sink = new Sink()
+    outbox.together(() => {
+      outbox.frame(sink, DATA, 0, DATA.length, 1, false, true)
+      outbox.frame(sink, DATA, 0, DATA.length, 2, false, true)
+      t.equal(sink.frames.length, 0, 'in one piece')
+    })
+    t.same([sink.frames.map(({ seq }) => seq), sink.corks, turns], [[1, 2], [2], 0], 'and the turn is spared')
+    outbox.together(() => {
+      outbox.frame(sink, DATA, 0, DATA.length, 2, false, true)
+      outbox.acknowledge(sink, 7)
+    })
+    t.equal(sink.frames.length, 2, 'once a turn is often enough for what has to be safe first')
+    t.same([order, turns], [[], 1])
+    outbox.flush()
+    t.same([sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack, order], [2, 7, ['before']])
+    const free = setUp().outbox
+    free.together(() => {
+      free.frame(sink, DATA, 0, DATA.length, 3, false, true)
+      free.acknowledge(sink, 8)
+    })
+    t.same(
+      [sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack],
+      [3, 8],
+      'with nothing to make safe there is nothing to wait for',
+    )
+  },
+)
+
+t.test('what fails on the way does not keep what came before it, nor what comes next', async (t) => {
+  const { outbox, turns } = setUp()
   const sink = new Sink()
-  outbox.frame(sink, DATA, 0, DATA.length, 1, false, true)
-  outbox.flushEarly()
+  const failing = () => {
+    outbox.frame(sink, DATA, 0, DATA.length, 1, false, true)
+    throw new Error('read no further')
+  }
+  t.throws(() => outbox.together(failing), { message: 'read no further' })
   t.equal(sink.frames.length, 1)
   outbox.frame(sink, DATA, 0, DATA.length, 2, false, true)
-  outbox.acknowledge(sink, 7)
-  outbox.flushEarly()
-  t.equal(sink.frames.length, 1, 'once a turn is often enough for what has to be safe first')
-  t.same(order, [])
-  outbox.flush()
-  t.same([sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack, order], [2, 7, ['before']])
-  const free = setUp().outbox
-  free.frame(sink, DATA, 0, DATA.length, 3, false, true)
-  free.acknowledge(sink, 8)
-  free.flushEarly()
-  t.same(
-    [sink.frames.at(-1)?.seq, sink.frames.at(-1)?.ack],
-    [3, 8],
-    'with nothing to make safe there is nothing to wait for',
-  )
+  turns[0]?.()
+  t.equal(sink.frames.length, 2)
 })
 
 t.test('what is dropped is told apart: kept frames and acknowledgements overrun, others are counted', async (t) => {
