@@ -3,7 +3,7 @@
 import { encodeFrame, FrameType } from '../../proto/frame.js'
 import type { Contender, Running } from './contenders/contender.js'
 import { haproxy, mosquitto, nats, nginx } from './contenders/installed-servers.js'
-import { aedes, uws, ws } from './contenders/node-peers.js'
+import { aedes, bareBroker, bareRelay, uws, ws } from './contenders/node-peers.js'
 import { BROKER_ROUTES, sluice } from './contenders/sluice.js'
 import type { Figures } from './load-generator.js'
 
@@ -79,7 +79,7 @@ function relay(name: string, title: string, load: readonly string[], metrics: re
   return {
     name,
     title,
-    contenders: [sluice(), uws, haproxy, nginx, ws],
+    contenders: [sluice(), uws, bareRelay, haproxy, nginx, ws],
     metrics,
     args: (running, contender, duration) => [
       'ws-echo',
@@ -223,7 +223,7 @@ export const CASES: readonly BenchCase[] = [
   pairs(0, 16),
   pairs(1, 1),
   pairs(1, 16),
-  mqtt('mqtt-fanout', 'Fan-out, MQTT QoS 0, 1 → 1,000, deliveries', ['mqtt-fanout', '--conns', '1000']),
+  mqtt('mqtt-fanout', 'Fan-out, MQTT QoS 0, 1 → 1,000, deliveries', ['mqtt-fanout', '--conns', '1000'], [bareBroker]),
   idleWs,
   idleMqtt,
 ]
