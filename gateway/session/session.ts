@@ -356,12 +356,15 @@ export class Session implements DeviceSession, BindingSession, SessionAttributes
   }
 
   #overfull(binding: Binding, seq: number): boolean {
+    if (!binding.full && (seq === 0 || !this.#windowFull())) return false
+    this.#owner.counters.overloaded++
+    return true
+  }
+
+  #windowFull(): boolean {
     const window = this.#uplink
     const { uplinkFrames, uplinkBytes } = this.#owner.limits
-    const overfull =
-      binding.full || (seq > 0 && window !== undefined && (window.size >= uplinkFrames || window.bytes >= uplinkBytes))
-    if (overfull) this.#owner.counters.overloaded++
-    return overfull
+    return window !== undefined && (window.size >= uplinkFrames || window.bytes >= uplinkBytes)
   }
 
   #relayAcked(binding: Binding, bytes: Uint8Array, held: boolean): void {

@@ -37,6 +37,14 @@ const KEEP = 1
 /** The span is of a link's chunk, not of the arena: nothing may be written behind it. */
 const FOREIGN = 2
 
+/** An entry: where its bytes start and end, the connection's next entry, flags and (of a FOREIGN one) which chunk. */
+const ENTRY = 4
+const END = 1
+const NEXT = 2
+const HOW = 3
+/** The flags' bits; the chunk's number is above them. */
+const FLAG_BITS = 2
+
 export class Outbox {
   readonly #turn: (fn: () => void) => void
   readonly #before: (() => void) | undefined
@@ -55,12 +63,8 @@ export class Outbox {
   #memory = this.#arena.buffer
   #used = 0
   #count = 0
-  #start = new Int32Array(FIRST_ENTRIES)
-  #end = new Int32Array(FIRST_ENTRIES)
-  #next = new Int32Array(FIRST_ENTRIES)
-  #flags = new Uint8Array(FIRST_ENTRIES)
-  /** Which of the chunks a FOREIGN entry is a span of. */
-  #chunkOf = new Int32Array(FIRST_ENTRIES)
+  /** {@link ENTRY} numbers for each entry, side by side. */
+  #entries = new Int32Array(FIRST_ENTRIES * ENTRY)
   readonly #chunks: ArrayBufferLike[] = []
   /** The last of the chunks, and where it lies in its memory. */
   #chunk: Uint8Array | undefined
@@ -115,8 +119,7 @@ export class Outbox {
   borrowed(to: Outlet, bytes: Uint8Array, start: number, end: number): void {
     if (bytes !== this.#chunk) this.#beginChunk(bytes)
     const at = this.#chunkAt
-    const entry = this.#push(to, at + start, at + end, FOREIGN)
-    this.#chunkOf[entry] = this.#chunks.length - 1
+    this.#push(to, at + start, at + end, FOREIGN | ((this.#chunks.length - 1) << FLAG_BITS))
   }
 
   /** Queues a buffer that nobody changes any more. It may be shared by many. */
@@ -221,32 +224,34 @@ export class Outbox {
 
   /** True when the acknowledgement can ride on this frame. */
   #takesAck(entry: number): boolean {
-    return (this.#start[entry] as number) >= 0 && ((this.#flags[entry] as number) & FOREIGN) === 0
+    return (this.#entries[entry] as number) >= 0 && ((this.#entries[entry + HOW] as number) & FOREIGN) === 0
   }
 
   #sendAll(to: Outlet): void {
-    for (let entry = to.head; entry >= 0; entry = this.#next[entry] as number) this.#sendEntry(to, entry)
+    for (let entry = to.head; entry >= 0; entry = this.#entries[entry + NEXT] as number) this.#sendEntry(to, entry)
     if (to.ackDue > 0) this.#sendAck(to)
   }
 
   #sendEntry(to: Outlet, entry: number): void {
-    const start = this.#start[entry] as number
-    const flags = this.#flags[entry] as number
+    const entries = this.#entries
+    const start = entries[entry] as number
+    const end = entries[entry + END] as number
+    const how = entries[entry + HOW] as number
     let outcome: SendOutcome
     if (start < 0) outcome = to.send(this.#own[-1 - start] as Uint8Array)
-    else if ((flags & FOREIGN) !== 0) {
-      const memory = this.#chunks[this.#chunkOf[entry] as number] as ArrayBufferLike
-      outcome = to.send(new Uint8Array(memory, start, (this.#end[entry] as number) - start))
+    else if ((how & FOREIGN) !== 0) {
+      const memory = this.#chunks[how >> FLAG_BITS] as ArrayBufferLike
+      outcome = to.send(new Uint8Array(memory, start, end - start))
     } else {
-      let end = this.#end[entry] as number
+      let whole = end
       if (to.ackDue > 0 && entry === to.tail) {
-        end = appendAck(this.#arena, end, to.ackDue)
+        whole = appendAck(this.#arena, end, to.ackDue)
         to.ackDue = 0
       }
-      outcome = to.send(new Uint8Array(this.#memory, start, end - start))
+      outcome = to.send(new Uint8Array(this.#memory, start, whole - start))
     }
     if (outcome !== 'dropped') return
-    if ((flags & KEEP) !== 0) to.overrun()
+    if ((how & KEEP) !== 0) to.overrun()
     else to.dropped()
   }
 
@@ -257,18 +262,19 @@ export class Outbox {
     if (to.send(this.#ackFrame.subarray(0, end)) === 'dropped') to.overrun()
   }
 
-  #push(to: Outlet, start: number, end: number, flags: number): number {
-    const entry = this.#count++
-    if (entry === this.#start.length) this.#growEntries()
-    this.#start[entry] = start
-    this.#end[entry] = end
-    this.#next[entry] = -1
-    this.#flags[entry] = flags
+  #push(to: Outlet, start: number, end: number, how: number): void {
+    const entry = this.#count
+    this.#count += ENTRY
+    if (entry === this.#entries.length) this.#growEntries()
+    const entries = this.#entries
+    entries[entry] = start
+    entries[entry + END] = end
+    entries[entry + NEXT] = -1
+    entries[entry + HOW] = how
     if (to.head < 0) to.head = entry
-    else this.#next[to.tail] = entry
+    else entries[to.tail + NEXT] = entry
     to.tail = entry
-    this.#list(to)
-    return entry
+    if (!to.listed) this.#list(to)
   }
 
   #list(to: Outlet): void {
@@ -317,18 +323,10 @@ export class Outbox {
   }
 
   #growEntries(): void {
-    const size = 2 * this.#start.length
-    this.#start = resized(this.#start, new Int32Array(size))
-    this.#end = resized(this.#end, new Int32Array(size))
-    this.#next = resized(this.#next, new Int32Array(size))
-    this.#flags = resized(this.#flags, new Uint8Array(size))
-    this.#chunkOf = resized(this.#chunkOf, new Int32Array(size))
+    const grown = new Int32Array(2 * this.#entries.length)
+    grown.set(this.#entries)
+    this.#entries = grown
   }
-}
-
-function resized<A extends Int32Array | Uint8Array>(from: A, to: A): A {
-  to.set(from)
-  return to
 }
 
 /** Copies `bytes[start, end)` to `into[at…)`; returns the position after it. */
