@@ -232,6 +232,14 @@ const RIPE = 16 * 1024
  */
 export const SHORT_CHUNK = 4096
 
+/** What a batch asks of a stream: Node's sockets have it. */
+export interface ByteStream {
+  /** Takes the bytes, and keeps what cannot be passed on at once: the memory is the stream's until then. */
+  write(bytes: Uint8Array): unknown
+  /** Bytes that it keeps. */
+  readonly writableLength: number
+}
+
 /**
  * Collects records into one buffer, to be written at the end of the tick, or when it is ripe. Knows nothing of sockets: the owner takes the bytes
  * and says whether the buffer may be used again.
@@ -297,6 +305,21 @@ export class RecordBatch {
     const taken = this.#bytes.subarray(0, this.#length)
     this.#length = 0
     return taken
+  }
+
+  /**
+   * Writes what was collected to a stream; the batch is empty afterwards.
+   * @param behind the stream may hold bytes of earlier writes
+   * @returns true when the stream passed everything on at once, and keeps nothing
+   */
+  writeTo(stream: ByteStream, behind: boolean): boolean {
+    const bytes = this.take()
+    // Of a few bytes that have to wait a copy waits: to a peer that stands still there are many such writes.
+    const copies = behind && stream.writableLength > 0 && bytes.length <= this.#bytes.length / 4
+    stream.write(copies ? bytes.slice() : bytes)
+    if (stream.writableLength === 0) return true
+    if (!copies) this.replaceBuffer()
+    return false
   }
 
   /** To be called after {@link take} when the taken bytes are not on the wire yet. */

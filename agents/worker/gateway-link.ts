@@ -59,6 +59,8 @@ export class GatewayLink implements SessionLink {
   #frame = new WorkerFrame()
   #acks: LiveSession[] = []
   #flushing = false
+  /** The kernel did not take all of the last batch at once. */
+  #lagging = false
   #closed = false
   #wasFull = false
   #reported = -1
@@ -309,10 +311,12 @@ export class GatewayLink implements SessionLink {
 
   #write(): void {
     if (this.#batch.length === 0) return
-    const bytes = this.#batch.take()
-    if (this.#closed) return
-    this.#socket.write(bytes)
-    if (this.#socket.writableLength > 0 || bytes.length > KEEP_BATCH) this.#batch.replaceBuffer()
+    if (this.#closed) this.#batch.take()
+    else {
+      const large = this.#batch.length > KEEP_BATCH
+      this.#lagging = !this.#batch.writeTo(this.#socket, this.#lagging)
+      if (large && !this.#lagging) this.#batch.replaceBuffer()
+    }
   }
 
   #drained(): void {

@@ -128,6 +128,11 @@ export class WorkerLink implements WorkerPort {
     return (this.#socket?.writableLength ?? 0) + length > maxBuffered
   }
 
+  /** Earlier bytes still wait for the kernel to take them. */
+  get #behind(): boolean {
+    return this.#lagging && this.#socket !== undefined && this.#socket.writableLength > 0
+  }
+
   /** Bindings that live on this link. */
   get bindings(): number {
     return this.#bindings.size
@@ -208,12 +213,12 @@ export class WorkerLink implements WorkerPort {
     if (this.#flushing) {
       this.#frames++
       if (this.#batch.ripe) this.#write()
-    } else if (this.#stretch > 0) {
+    } else if (this.#stretch > 0 && !this.#behind) {
       this.#stretch--
       this.#write()
     } else {
       this.#frames = 1
-      if (this.#calm) this.#write()
+      if (this.#calm && !this.#behind) this.#write()
       this.#schedule()
     }
   }
@@ -237,12 +242,8 @@ export class WorkerLink implements WorkerPort {
   #write(): void {
     const socket = this.#socket
     if (this.#batch.length === 0) return
-    const bytes = this.#batch.take()
-    if (socket === undefined || socket.destroyed) return
-    socket.write(bytes)
-    // A write that the kernel took at once leaves nothing queued, and the buffer is ours again.
-    this.#lagging = socket.writableLength > 0
-    if (this.#lagging) this.#batch.replaceBuffer()
+    if (socket === undefined || socket.destroyed) this.#batch.take()
+    else this.#lagging = !this.#batch.writeTo(socket, this.#lagging)
   }
 
   #dial(): void {

@@ -28,6 +28,57 @@ const records = fc.array(fc.tuple(fc.nat(255), fc.nat(0xffffffff), fc.uint8Array
   maxLength: 8,
 })
 
+/** A stream whose peer stands still from the first write on, or takes everything. */
+class Stream {
+  readonly kept: Uint8Array[] = []
+  writableLength = 0
+  constructor(readonly takes: boolean) {}
+
+  write(bytes: Uint8Array): void {
+    this.kept.push(this.takes ? bytes.slice() : bytes)
+    if (!this.takes) this.writableLength += bytes.length
+  }
+}
+
+t.test('what a stream keeps is not written over, and keeps no more memory than it needs', async (t) => {
+  const stream = new Stream(false)
+  const into = new RecordBatch()
+  let behind = false
+  for (let i = 0; i < 5000; i++) {
+    into.add(LinkKind.FRAME, i, Uint8Array.of(1, 2, 3))
+    behind = !into.writeTo(stream, behind)
+    t.ok(behind)
+  }
+  const seen: number[] = []
+  const reader = new RecordReader((_kind, binding) => seen.push(binding))
+  for (const bytes of stream.kept) reader.push(bytes)
+  t.same(
+    seen,
+    Array.from({ length: 5000 }, (_, i) => i),
+  )
+  const memory = [...new Set(stream.kept.map(({ buffer }) => buffer))].reduce(
+    (sum, { byteLength }) => sum + byteLength,
+    0,
+  )
+  t.ok(memory < 5000 * 40 + 2 * 64 * 1024, `${memory} bytes`)
+  into.add(LinkKind.FRAME, 1, new Uint8Array(40_000))
+  t.notOk(into.writeTo(stream, behind))
+  into.add(LinkKind.FRAME, 2, new Uint8Array(40_000).fill(7))
+  t.equal(stream.kept.at(-1)?.at(-1), 0, 'a large one is handed over, with its memory')
+})
+
+t.test('what a stream takes at once leaves the batch its memory', async (t) => {
+  const stream = new Stream(true)
+  const into = new RecordBatch()
+  const { bytes } = into
+  into.add(LinkKind.FRAME, 1, Uint8Array.of(1))
+  t.ok(into.writeTo(stream, false))
+  into.add(LinkKind.FRAME, 1, Uint8Array.of(1))
+  t.ok(into.writeTo(stream, true))
+  t.equal(into.bytes, bytes)
+  t.equal(into.length, 0)
+})
+
 t.test('golden vectors: these bytes are the public contract', async (t) => {
   const into = new RecordBatch()
   into.add(LinkKind.FRAME, 258, encodeFrame({ topic: 'a' }))

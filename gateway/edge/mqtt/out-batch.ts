@@ -141,9 +141,12 @@ export class OutBatch {
       this.#length = 0
       this.#transport.write(this.#queue.viewOf(shared, this.#start, length))
     } else if (buffer !== undefined && !this.#closed) {
-      const whole = this.#length === buffer.length ? buffer : buffer.subarray(0, this.#length)
+      const length = this.#length
+      const whole = length === buffer.length ? buffer : buffer.subarray(0, length)
       this.#length = 0
-      if (this.#transport.write(whole)) this.#queue.give(buffer)
+      // Of a few bytes that have to wait a copy waits: a client that reads nothing gets many such writes.
+      const copies = length <= buffer.length / 4 && this.#transport.buffered > 0
+      if (this.#transport.write(copies ? Buffer.from(whole) : whole) || copies) this.#queue.give(buffer)
     }
     if (this.#ending && !this.#closed) {
       this.#closed = true

@@ -5,7 +5,7 @@ import type { ByteTransport } from '../../../../gateway/edge/mqtt/transport.js'
 
 class Sink implements ByteTransport {
   readonly remoteAddress = ''
-  readonly buffered = 0
+  buffered = 0
   readonly writes: Uint8Array[] = []
   ended = false
   write(bytes: Uint8Array): boolean {
@@ -78,4 +78,25 @@ t.test('whatever is appended and shared leaves in its order, once a turn', async
     }),
   )
   t.pass()
+})
+
+t.test('what a client that reads nothing leaves waiting keeps no more memory than it needs', async (t) => {
+  const { queue, run } = setUp()
+  const sink = new Sink()
+  const batch = new OutBatch(sink, queue)
+  for (let i = 0; i < 2000; i++) {
+    batch.append(Uint8Array.of(i, i >> 8, 7))
+    run()
+    sink.buffered += 3
+  }
+  t.same(
+    sink.writes.map((bytes) => (bytes[0] as number) | ((bytes[1] as number) << 8)),
+    Array.from({ length: 2000 }, (_, i) => i),
+    'nothing was written over',
+  )
+  const memory = [...new Set(sink.writes.map(({ buffer }) => buffer))].reduce(
+    (sum, { byteLength }) => sum + byteLength,
+    0,
+  )
+  t.ok(memory < 100_000, `${memory} bytes`)
 })
