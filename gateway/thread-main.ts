@@ -2,12 +2,12 @@
 
 import { SluiceError } from '../proto/errors.js'
 import type { Gateway } from './gateway.js'
-import { collectStartGarbage, keepYoungGeneration } from './heap.js'
+import { collectStartGarbage, shapeYoungGeneration, tendYoungGeneration } from './heap.js'
 import type { FromThread, ThreadStart, ToThread } from './threads/thread-message.js'
 import { optionsOfThread } from './threads/thread-options.js'
 import { ThreadPort } from './threads/thread-port.js'
 
-keepYoungGeneration()
+shapeYoungGeneration()
 
 const send = (message: FromThread): void => {
   if (process.connected) process.send?.(message, () => {})
@@ -42,6 +42,7 @@ async function start(begin: ThreadStart): Promise<void> {
       },
     })
     collectStartGarbage()
+    tendYoungGeneration()
     send({ t: 'listening', urls: gateway.urls })
   } catch (error) {
     const code = error instanceof SluiceError ? error.code : 'internal'

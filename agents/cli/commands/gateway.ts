@@ -164,7 +164,7 @@ async function start(flags: GatewayFlags) {
     ...peerPorts(threads, peerPort).map((port, i) => ({ port, who: `thread ${i} of ${who}`, flag: '--peer-port' })),
   ])
   const { runGateway, runGatewayThreads } = await import('../../../gateway/main.js')
-  const { collectStartGarbage } = await import('../../../gateway/heap.js')
+  const { collectStartGarbage, tendYoungGeneration } = await import('../../../gateway/heap.js')
   const {
     json: _json,
     insecure: _insecure,
@@ -199,6 +199,7 @@ async function start(flags: GatewayFlags) {
           peerPorts: await Promise.all(peerPorts(threads, peerPort).map(free)),
         })
   collectStartGarbage()
+  tendYoungGeneration()
   return {
     ready: { id, ...gateway.urls },
     close: () => gateway.close(),
