@@ -1,6 +1,7 @@
 /**
  * The link's control records: one plain msgpack map each, so that a worker in any language reads them with any msgpack
- * library (link-attach.ts writes the two that each connect brings). Readers check every field, ignore names that they do not know, and take nil for absent.
+ * library (link-attach.ts writes the two that each connect brings). Readers check every field, ignore names that they do
+ * not know, and take nil for absent.
  */
 
 import { Packr } from 'msgpackr'

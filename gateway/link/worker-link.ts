@@ -1,6 +1,7 @@
 /**
- * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is
- * written once per event-loop turn, or as soon as there is much. The bindings on it are addressed by number.
+ * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is written
+ * once per event-loop turn, as soon as there is much, or while turns bring a few frames at once. The bindings on it are
+ * addressed by number.
  */
 
 import { connect, type Socket } from 'node:net'
@@ -78,7 +79,7 @@ export interface LinkOwner {
 
 /** A turn with this many frames at most is a calm one. */
 const CALM_FRAMES = 4
-/** Frames that are written each by itself after a calm turn, until one is looked at again: looking costs an immediate. */
+/** Frames that are written each by itself after a calm turn, until a turn is looked at again: looking costs an immediate. */
 const CALM_STRETCH = 8
 
 export class WorkerLink implements WorkerPort {
@@ -91,7 +92,8 @@ export class WorkerLink implements WorkerPort {
   #up = false
   #closed = false
   #flushing = false
-  /** Frames of this turn, while it is looked at. */
+  /** This turn is looked at, from its first frame on; #frames so far. */
+  #looking = false
   #frames = 0
   /** The last turn that was looked at was calm. */
   #calm = false
@@ -214,9 +216,11 @@ export class WorkerLink implements WorkerPort {
       this.#frames++
       if (this.#batch.ripe) this.#write()
     } else if (this.#stretch > 0 && !this.#behind) {
-      this.#stretch--
       this.#write()
+      // In the middle of a turn: what is left of it says nothing, the next one is looked at.
+      if (--this.#stretch === 0) this.#schedule()
     } else {
+      this.#looking = true
       this.#frames = 1
       if (this.#calm && !this.#behind) this.#write()
       this.#schedule()
@@ -231,10 +235,10 @@ export class WorkerLink implements WorkerPort {
 
   #flush(): void {
     this.#flushing = false
-    if (this.#frames > 0) {
+    if (this.#looking) {
+      this.#looking = false
       this.#calm = this.#frames <= CALM_FRAMES
       this.#stretch = this.#calm ? CALM_STRETCH : 0
-      this.#frames = 0
     }
     this.#write()
   }

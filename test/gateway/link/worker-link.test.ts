@@ -307,10 +307,44 @@ t.test(
     await turn()
     t.equal(written(), 1)
     send(20)
-    t.equal(written(), 0, 'and the next ones are taken for busy')
+    await turn()
+    t.ok(written() <= 2, 'the next one is looked at')
+    send(20)
+    t.equal(written(), 0, 'and those after it are taken for busy')
     await turn()
     await worker.hear(LinkKind.FRAME)
-    while (worker.heard.filter(({ kind }) => kind === LinkKind.FRAME).length < 171) await turn()
+    while (worker.heard.filter(({ kind }) => kind === LinkKind.FRAME).length < 191) await turn()
+  },
+)
+
+t.test(
+  'turns of the same size settle, wherever they began: in one write each, or a write for each frame',
+  async (t) => {
+    const { worker, link } = await linked(t, 3_600_000)
+    const number = link.attach(new Events(), ATTACH)
+    await worker.hear(LinkKind.ATTACH)
+    const calls = t.capture(Socket.prototype, 'write', Socket.prototype.write)
+    const written = () => calls().filter(({ args }) => Buffer.from(args[0] as Uint8Array).includes('mine')).length
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    const frame = encodeFrame({ topic: 'mine' })
+    const turns = async (count: number, frames: number) => {
+      for (let i = 0; i < count; i++) {
+        for (let j = 0; j < frames; j++) link.frame(number, frame, 0, frame.length)
+        await turn()
+      }
+    }
+    for (let frames = 1; frames <= 16; frames++) {
+      for (let phase = 0; phase < 9; phase++) {
+        await turns(30, 1)
+        await turns(phase, 1)
+        await turns(20, frames)
+        written()
+        await turns(20, frames)
+        const perTurn = written() / 20
+        if (frames > 4) t.equal(perTurn, 1, `${frames} frames, begun in phase ${phase}`)
+        else t.ok(perTurn <= frames + 1, `${frames} frames, begun in phase ${phase}: ${perTurn}`)
+      }
+    }
   },
 )
 
