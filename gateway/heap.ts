@@ -8,18 +8,17 @@ import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
 /** Bytes. At 1 MiB, where V8 begins, scavenges take 5 % of a relay's time; above 4 it gains nothing more. */
 const YOUNG = 4 * 1024 * 1024
-/** Rounds of a thousand objects before either is given up. */
+/** Bytes of what is allocated to have V8 collect, and grow. */
+const BLOCK = 32 * 1024
+/** Blocks that are allocated before either is given up. */
 const MOST = 400
-/** Rounds at a time while devices are there: 3 ms or so. */
-const STEP = 20
-const TEND_MS = 250
 /** Bytes by which a collection empties the young generation at the least; V8's own buffers make it look emptier by a few. */
 const EMPTIED = 256 * 1024
-/** Part of the time that the event loop works, above which a small young generation costs something. */
-const BUSY = 0.25
-
-/** Objects that are kept alive while the young generation grows: V8 lets it grow when much survives. */
-const kept: object[][] = []
+const TEND_MS = 1000
+/** Part of the time that the event loop works, above which scavenges less often would be more frames. */
+const BUSY = 0.9
+/** Times in a row that it has to be so: a storm of connects is over sooner, and had better have its memory small. */
+const BUSY_TIMES = 3
 
 /**
  * V8 doubles its young generation while much is allocated, as in a connect storm, and gives nothing back to the system;
@@ -30,19 +29,24 @@ const kept: object[][] = []
 export function shapeYoungGeneration(): void {
   setFlagsFromString('--no-parallel-scavenge')
   setFlagsFromString('--no-concurrent-array-buffer-sweeping')
-  grow(MOST)
+  grow()
+  setFlagsFromString('--semi-space-growth-factor=1')
 }
 
 /**
- * A process that was idle for some seconds has its young generation made small again. This grows it back, a little at a
- * time, when there is work.
+ * V8 makes the young generation small again when a process was idle for some seconds. It may stay so until there is more
+ * work than the event loop has time for: then this grows it back, in 2 or 3 ms.
  */
 export function tendYoungGeneration(intervalMs = TEND_MS): void {
   let last: EventLoopUtilization = performance.eventLoopUtilization()
+  let busy = 0
   setInterval(() => {
     const now = performance.eventLoopUtilization()
-    if (performance.eventLoopUtilization(now, last).utilization > BUSY) grow(STEP)
+    busy = performance.eventLoopUtilization(now, last).utilization > BUSY ? busy + 1 : 0
     last = now
+    if (busy < BUSY_TIMES) return
+    busy = 0
+    grow()
   }, intervalMs).unref()
 }
 
@@ -54,31 +58,33 @@ export function collectStartGarbage(): void {
   // The next collection is a full one, and comes as soon as the young generation has no room left: then it is emptier.
   setFlagsFromString('--gc-global')
   let before = 0
-  for (let round = 0; round < MOST; round++) {
+  // It may have had any size when this process began; all of it is filled by then.
+  const most = MOST + space('new_space').space_size / BLOCK
+  for (let round = 0; round < most; round++) {
     const { space_used_size: used } = space('new_space')
     if (used < before - EMPTIED) break
     before = used
-    objects()
+    block()
   }
   setFlagsFromString('--no-gc-global')
 }
 
-/** Until the young generation has its size, or for so many rounds. Between two calls nothing makes it grow. */
-function grow(rounds: number): void {
-  if (small()) {
-    setFlagsFromString('--semi-space-growth-factor=2')
-    for (let i = 0; i < rounds && small(); i++) kept.push(objects())
-    setFlagsFromString('--semi-space-growth-factor=1')
-  }
-  if (!small() || kept.length >= MOST) kept.length = 0
+/** V8 lets the young generation grow when much survives: blocks are kept until it has its size. */
+function grow(): void {
+  if (!small()) return
+  const kept: number[][] = []
+  setFlagsFromString('--semi-space-growth-factor=2')
+  while (small() && kept.length < MOST) kept.push(block())
+  setFlagsFromString('--semi-space-growth-factor=1')
 }
 
 function small(): boolean {
   return space('new_space').space_size < YOUNG
 }
 
-function objects(): object[] {
-  return Array.from({ length: 1000 }, (_, i) => ({ i }))
+/** Nothing in it that a collection would have to follow. */
+function block(): number[] {
+  return new Array<number>(BLOCK / 8).fill(0)
 }
 
 function space(name: string): { space_size: number; space_used_size: number } {
