@@ -22,7 +22,7 @@ const BUSY_TIMES = 3
 
 /**
  * V8 doubles its young generation while much is allocated, as in a connect storm, and gives nothing back to the system;
- * here it gets one size at once and keeps it, so that 10,000 fresh sessions cost half the resident memory. What a frame
+ * here it gets one size at once and never grows above it, so that 10,000 fresh sessions cost half the resident memory. What a frame
  * leaves behind is dead by the next scavenge, so threads that help with scavenging find nothing to do but wake up, on cores
  * that devices and workers need. To be called before the gateway's modules are loaded: later the size is taken no more.
  */
@@ -30,7 +30,6 @@ export function shapeYoungGeneration(): void {
   setFlagsFromString('--no-parallel-scavenge')
   setFlagsFromString('--no-concurrent-array-buffer-sweeping')
   grow()
-  setFlagsFromString('--semi-space-growth-factor=1')
 }
 
 /**
@@ -71,7 +70,6 @@ export function collectStartGarbage(): void {
 
 /** V8 lets the young generation grow when much survives: blocks are kept until it has its size. */
 function grow(): void {
-  if (!small()) return
   const kept: number[][] = []
   setFlagsFromString('--semi-space-growth-factor=2')
   while (small() && kept.length < MOST) kept.push(block())

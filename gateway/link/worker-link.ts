@@ -1,7 +1,6 @@
 /**
- * One link to one worker: dials, says HELLO, keeps itself alive, dials again. Records collect in a batch that is written
- * once per event-loop turn, as soon as there is much, or while turns bring a few frames at once. The bindings on it are
- * addressed by number.
+ * One link to one worker: dials, says HELLO, keeps itself alive, dials again. The bindings on it are addressed by number;
+ * {@link LinkOutput} says when what they send leaves.
  */
 
 import { connect, type Socket } from 'node:net'
@@ -14,7 +13,6 @@ import {
   type CloseBinding,
   LINK_PROTOCOL,
   LinkKind,
-  RecordBatch,
   RecordReader,
   SHORT_CHUNK,
 } from '../../proto/link.js'
@@ -33,6 +31,7 @@ import type { Clock } from '../ports.js'
 import type { BindingEvents, WorkerPort } from '../worker-port.js'
 import { BindingNumbers } from './binding-numbers.js'
 import { writeFrameParts } from './frame-parts.js'
+import { LinkOutput } from './link-output.js'
 
 /** Milliseconds and bytes. */
 export interface LinkLimits {
@@ -77,32 +76,17 @@ export interface LinkOwner {
   workerPublish(link: WorkerLink, bytes: Uint8Array, start: number, end: number): void
 }
 
-/** A turn with this many frames at most is a calm one. */
-const CALM_FRAMES = 4
-/** Frames that are written each by itself after a calm turn, until a turn is looked at again: looking costs an immediate. */
-const CALM_STRETCH = 8
-
 export class WorkerLink implements WorkerPort {
   readonly worker: string
   readonly address: string
   readonly #owner: LinkOwner
   readonly #bindings = new BindingNumbers()
-  readonly #batch = new RecordBatch()
+  readonly #out = new LinkOutput()
   #socket: Socket | undefined
   #up = false
   #closed = false
-  #flushing = false
-  /** This turn is looked at, from its first frame on; #frames so far. */
-  #looking = false
-  #frames = 0
-  /** The last turn that was looked at was calm. */
-  #calm = false
-  /** Frames that may leave by themselves before the next look. */
-  #stretch = 0
   /** What the worker said on binding 0 before it hung up. */
   #farewell = ''
-  /** The kernel did not take all of the last batch at once: only then the socket has to be asked what waits there. */
-  #lagging = false
   #unanswered = 0
   /** When the oldest unanswered PING left; 0 for none. */
   #pingedAt = 0
@@ -124,15 +108,7 @@ export class WorkerLink implements WorkerPort {
   }
 
   get full(): boolean {
-    const { maxBuffered } = this.#owner.limits
-    const { length } = this.#batch
-    if (!this.#lagging) return length > maxBuffered
-    return (this.#socket?.writableLength ?? 0) + length > maxBuffered
-  }
-
-  /** Earlier bytes still wait for the kernel to take them. */
-  get #behind(): boolean {
-    return this.#lagging && this.#socket !== undefined && this.#socket.writableLength > 0
+    return this.#out.waiting > this.#owner.limits.maxBuffered
   }
 
   /** Bindings that live on this link. */
@@ -143,8 +119,8 @@ export class WorkerLink implements WorkerPort {
   attach(events: BindingEvents, attach: Attach): number {
     const number = this.#bindings.add(events)
     this.#owner.held(this, 1)
-    writeAttach(this.#batch, number, attach)
-    this.#schedule()
+    writeAttach(this.#out.batch, number, attach)
+    this.#out.added()
     return number
   }
 
@@ -166,94 +142,52 @@ export class WorkerLink implements WorkerPort {
   }
 
   frame(number: number, bytes: Uint8Array, start: number, end: number): void {
-    const batch = this.#batch
+    const { batch } = this.#out
     const pos = batch.begin(LinkKind.FRAME, number, end - start)
     // A frame is all of its buffer most of the time; making a view of a part costs more than copying it.
     if (start === 0 && end === bytes.length) batch.bytes.set(bytes, pos)
     else batch.bytes.set(bytes.subarray(start, end), pos)
     batch.end(pos + end - start)
-    this.#filled()
+    this.#out.frameAdded()
   }
 
   frameAgain(number: number, bytes: Uint8Array): void {
-    const batch = this.#batch
+    const { batch } = this.#out
     const pos = batch.begin(LinkKind.FRAME, number, bytes.length + 2)
     batch.bytes.set(bytes, pos)
     batch.end(appendRedelivered(batch.bytes, pos + bytes.length))
-    this.#schedule()
+    this.#out.added()
   }
 
   frameParts(number: number, type: number, topic: string, payload: Uint8Array): void {
-    writeFrameParts(this.#batch, number, type, topic, payload)
-    this.#filled()
+    writeFrameParts(this.#out.batch, number, type, topic, payload)
+    this.#out.frameAdded()
   }
 
   ack(number: number, seq: number): void {
-    this.#batch.addAck(number, seq)
-    if (!this.#flushing) this.#schedule()
+    this.#out.batch.addAck(number, seq)
+    this.#out.added()
   }
 
   /** Ends the link for good; bindings on it are told that it is lost. */
   end(reason: string): void {
     if (this.#closed) return
     this.#closed = true
-    this.#flush()
+    this.#out.flush()
     this.#socket?.end()
     this.#drop(false, reason)
   }
 
   #add(kind: number, number: number, body: Uint8Array): void {
-    this.#batch.add(kind, number, body)
-    this.#schedule()
-  }
-
-  /**
-   * A frame was added. It leaves with its turn of the event loop, or now: when there is much already, and when turns bring
-   * a few frames each, so that the worker begins while the next ones are read.
-   */
-  #filled(): void {
-    if (this.#flushing) {
-      this.#frames++
-      if (this.#batch.ripe) this.#write()
-    } else if (this.#stretch > 0 && !this.#behind) {
-      this.#write()
-      // In the middle of a turn: what is left of it says nothing, the next one is looked at.
-      if (--this.#stretch === 0) this.#schedule()
-    } else {
-      this.#looking = true
-      this.#frames = 1
-      if (this.#calm && !this.#behind) this.#write()
-      this.#schedule()
-    }
-  }
-
-  #schedule(): void {
-    if (this.#flushing) return
-    this.#flushing = true
-    setImmediate(() => this.#flush())
-  }
-
-  #flush(): void {
-    this.#flushing = false
-    if (this.#looking) {
-      this.#looking = false
-      this.#calm = this.#frames <= CALM_FRAMES
-      this.#stretch = this.#calm ? CALM_STRETCH : 0
-    }
-    this.#write()
-  }
-
-  #write(): void {
-    const socket = this.#socket
-    if (this.#batch.length === 0) return
-    if (socket === undefined || socket.destroyed) this.#batch.take()
-    else this.#lagging = !this.#batch.writeTo(socket, this.#lagging)
+    this.#out.batch.add(kind, number, body)
+    this.#out.added()
   }
 
   #dial(): void {
     const { limits, tls } = this.#owner
     const socket = open(this.address, tls)
     this.#socket = socket
+    this.#out.use(socket)
     socket.setNoDelay(true)
     socket.once('connect', () => this.#hello(socket))
     const reader = new RecordReader((kind, number, bytes, start, end) => this.#record(kind, number, bytes, start, end))
@@ -404,7 +338,7 @@ export class WorkerLink implements WorkerPort {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
     this.#socket = undefined
-    this.#batch.take()
+    this.#out.use(undefined)
     const wasUp = this.#up
     this.#up = false
     const lost = this.#bindings.clear()

@@ -356,15 +356,9 @@ export class Session implements DeviceSession, BindingSession, SessionAttributes
   }
 
   #overfull(binding: Binding, seq: number): boolean {
-    if (!binding.full && (seq === 0 || !this.#windowFull())) return false
+    if (!binding.full && (seq === 0 || this.#uplink?.full(this.#owner.limits) !== true)) return false
     this.#owner.counters.overloaded++
     return true
-  }
-
-  #windowFull(): boolean {
-    const window = this.#uplink
-    const { uplinkFrames, uplinkBytes } = this.#owner.limits
-    return window !== undefined && (window.size >= uplinkFrames || window.bytes >= uplinkBytes)
   }
 
   #relayAcked(binding: Binding, bytes: Uint8Array, held: boolean): void {

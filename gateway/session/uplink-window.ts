@@ -4,6 +4,8 @@
  * is told the highest seq below which everything is done.
  */
 
+import type { SessionLimits } from './session-limits.js'
+
 /** Whoever a frame was given to; told apart by identity. */
 export type FrameOwner = object
 
@@ -41,6 +43,11 @@ export class UplinkWindow {
   /** Payload bytes that are kept for a replay. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** True when no more frames may be kept. */
+  full({ uplinkFrames, uplinkBytes }: SessionLimits): boolean {
+    return this.size >= uplinkFrames || this.#bytes >= uplinkBytes
   }
 
   /**
