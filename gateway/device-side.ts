@@ -10,6 +10,7 @@ import type { GatewayStore } from './gateway-store.js'
 import { listenMqttTls, type TlsListener } from './mqtt-tls.js'
 import type { PeerSide } from './peer-side.js'
 import type { SessionTable } from './session/session-table.js'
+import type { TurnEnd } from './turn-end.js'
 
 /** Where a running gateway is reached. */
 export interface GatewayUrls {
@@ -24,6 +25,7 @@ export interface DeviceSideParts {
   readonly peers: Pick<PeerSide, 'fanout' | 'claims'>
   readonly drain: Drain
   readonly store: GatewayStore | undefined
+  readonly turn: TurnEnd
 }
 
 export class DeviceSide {
@@ -77,7 +79,7 @@ export class DeviceSide {
   }
 }
 
-function joinMqtt(options: GatewayOptions, { sessions, peers, drain, store }: DeviceSideParts): MqttEdge {
+function joinMqtt(options: GatewayOptions, { sessions, peers, drain, store, turn }: DeviceSideParts): MqttEdge {
   const { clock, log, newId, random, mqtt = {}, mqttRules } = options
   const { fanout, claims } = peers
   return createMqttEdge({
@@ -92,6 +94,8 @@ function joinMqtt(options: GatewayOptions, { sessions, peers, drain, store }: De
       return claims.claim({ device, attributes, protocol: 'mqtt', resume: undefined, mqtt: clean ? 'end' : 'take' })
     },
     ...(mqttRules === undefined ? {} : { rules: mqttRules }),
+    turn: turn.run,
+    accepted: turn.accepted,
     options: mqtt,
     ...(store === undefined ? {} : { journal: store.sessions }),
   })

@@ -22,6 +22,7 @@ import { openPlaces, type Places } from './geo/places.js'
 import { addGatewayApi, type GatewayView } from './http-api.js'
 import { createMetrics } from './metrics.js'
 import { PeerSide } from './peer-side.js'
+import { TurnEnd } from './turn-end.js'
 import { WorkerSide } from './worker-side.js'
 
 export type { GatewayUrls } from './device-side.js'
@@ -46,9 +47,11 @@ export class Gateway {
     this.#server = server
     this.#store = store
     const counters = this.#counters
+    const turn = new TurnEnd(options.clock)
     const workers = new WorkerSide(options, counters, {
       report: (message) => this.#coordinator.report(message),
       briefly: (read) => this.#devices.together(read),
+      turn: turn.run,
       published: (message) => this.#peers.fanout.publish(message),
     })
     const { sessions } = workers
@@ -59,7 +62,7 @@ export class Gateway {
       retained: store?.retained,
     })
     const drain = new Drain(options, sessions, () => this.#coordinator)
-    this.#devices = new DeviceSide(options, { server, sessions, peers, drain, store })
+    this.#devices = new DeviceSide(options, { server, sessions, peers, drain, store, turn })
     this.#coordinator = new CoordinatorSide(options, { counters, workers, peers, drain })
     this.#workers = workers
     this.#peers = peers

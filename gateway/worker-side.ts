@@ -21,6 +21,8 @@ export interface WorkerSideEvents {
   report(message: ToCoordinator): void
   /** Runs `read`, which brings a little of a worker: what it queues for devices should leave when it returns. */
   briefly(read: () => void): void
+  /** Calls `fn` once this turn of the event loop has seen its input. */
+  turn(fn: () => void): void
   /** A worker published. */
   published(message: Message): void
 }
@@ -51,7 +53,8 @@ export class WorkerSide implements LinkEvents {
     this.#log = log
     this.#counters = counters
     this.#events = events
-    this.#links = new LinkSet({ gateway: id, clock, events: this, ...(token === undefined ? {} : { token }) })
+    const { turn } = events
+    this.#links = new LinkSet({ gateway: id, clock, events: this, turn, ...(token === undefined ? {} : { token }) })
     this.#chooser = new WorkerChooser(this.#links, clock, random)
     this.sessions = new SessionTable({
       gateway: id,

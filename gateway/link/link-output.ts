@@ -27,6 +27,12 @@ export class LinkOutput {
   /** The kernel did not take all of the last write at once: only then the socket has to be asked what waits there. */
   #lagging = false
   readonly #run = (): void => this.flush()
+  readonly #turn: (fn: () => void) => void
+
+  /** @param turn calls a function once this turn of the event loop has seen its input */
+  constructor(turn: (fn: () => void) => void) {
+    this.#turn = turn
+  }
 
   /** Bytes that wait, here and in the socket. */
   get waiting(): number {
@@ -43,7 +49,7 @@ export class LinkOutput {
   added(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(this.#run)
+    this.#turn(this.#run)
   }
 
   /**

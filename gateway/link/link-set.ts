@@ -23,6 +23,8 @@ export interface LinkSetOptions {
   readonly token?: string
   readonly tls?: ConnectionOptions
   readonly limits?: Partial<LinkLimits>
+  /** Calls a function once this turn of the event loop has seen its input; setImmediate when absent. */
+  readonly turn?: (fn: () => void) => void
 }
 
 /** Round trips that are kept between two heartbeats. */
@@ -34,6 +36,7 @@ export class LinkSet implements LinkOwner {
   readonly clock: Clock
   readonly limits: LinkLimits
   readonly tls: ConnectionOptions | undefined
+  readonly turn: (fn: () => void) => void
   readonly #events: LinkEvents
   #roundTrips: number[] = []
   readonly #links = new Map<string, WorkerLink>()
@@ -45,6 +48,7 @@ export class LinkSet implements LinkOwner {
     this.clock = options.clock
     this.token = options.token
     this.tls = options.tls
+    this.turn = options.turn ?? ((fn) => void setImmediate(fn))
     this.limits = { ...DEFAULT_LINK_LIMITS, ...options.limits }
     this.#events = options.events
   }

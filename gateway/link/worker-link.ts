@@ -61,6 +61,8 @@ export interface LinkOwner {
   readonly clock: Clock
   readonly limits: LinkLimits
   readonly tls: ConnectionOptions | undefined
+  /** Calls a function once this turn of the event loop has seen its input. */
+  readonly turn: (fn: () => void) => void
   linkUp(link: WorkerLink): void
   /** `hung`: the worker was silent too long; else the connection broke. */
   linkDown(link: WorkerLink, hung: boolean, reason: string): void
@@ -81,7 +83,7 @@ export class WorkerLink implements WorkerPort {
   readonly address: string
   readonly #owner: LinkOwner
   readonly #bindings = new BindingNumbers()
-  readonly #out = new LinkOutput()
+  readonly #out: LinkOutput
   #socket: Socket | undefined
   #up = false
   #closed = false
@@ -99,6 +101,7 @@ export class WorkerLink implements WorkerPort {
     this.worker = worker
     this.address = address
     this.#owner = owner
+    this.#out = new LinkOutput(owner.turn)
     this.#backoff = owner.limits.backoffMinMs
     this.#dial()
   }

@@ -61,6 +61,8 @@ export interface EdgeContext extends SessionShared {
   publishWill(will: Message): void
   /** The connection is gone. */
   closed(connection: object): void
+  /** A connection's socket is closed for good. */
+  socketClosed(): void
   /**
    * Its session has no expiry, but a worker may still work on what it published: {@link Stayer.forget} is called when
    * the time for that is over, or its client is back.

@@ -1,7 +1,6 @@
 /** The MQTT edge of a gateway: its listener, its sessions, and what happens as time passes. */
 
-import { createServer, type Server, type Socket } from 'node:net'
-import { SluiceError } from '../../../proto/errors.js'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import { PublishView } from '../../../proto/mqtt/reader.js'
 import type { Clock, Fanout, Message, SessionHost } from '../../ports.js'
 import { Admission } from '../websocket/admission.js'
@@ -18,6 +17,7 @@ import { type MqttOptions, readMqttOptions } from './options.js'
 import { FlushQueue } from './out-batch.js'
 import { MqttSession } from './session.js'
 import { SessionTravel } from './session-travel.js'
+import { listenTcp } from './tcp-listener.js'
 import { type ByteTransport, SocketTransport } from './transport.js'
 import type { ConnectedWill } from './will.js'
 
@@ -42,6 +42,8 @@ export interface MqttEdgeSetup {
   readonly random?: () => number
   /** Runs a function after the pending I/O events of this turn; setImmediate when absent. */
   readonly turn?: (fn: () => void) => void
+  /** Told of each socket that a listener took: a storm of them brings one a turn. */
+  readonly accepted?: () => void
 }
 
 /** A {@link SessionJournal} that can also say what it kept. */
@@ -120,6 +122,10 @@ class Edge implements MqttEdge, EdgeContext {
   /** Sessions without a connection. */
   readonly #dormant = new Set<MqttSession>()
   readonly #servers: Server[] = []
+  readonly #accepted: (() => void) | undefined
+  /** Sockets that are not closed yet: a little more than connections, the rest say goodbye. */
+  #sockets = 0
+  #lastGone: (() => void) | undefined
   #cancelSweep: () => void
   #closed = false
   tick = 0
@@ -146,6 +152,7 @@ class Edge implements MqttEdge, EdgeContext {
     }
     this.admission = new Admission(limits, this.clock, setup.random ?? Math.random)
     this.now = setup.clock.wall()
+    this.#accepted = setup.accepted
     this.flush = new FlushQueue(setup.turn ?? ((fn) => void setImmediate(fn)), () => this.#beforeFlush())
     this.#cancelSweep = this.clock.after(1000 / TICKS_PER_SECOND, () => this.#sweep())
     this.#restore()
@@ -153,17 +160,10 @@ class Edge implements MqttEdge, EdgeContext {
     this.#heldOver?.start(this.clock, CRASH_MS, () => this.flush.wake())
   }
 
-  listen(host: string, port: number): Promise<number> {
-    // Nagle's algorithm would hold back our one write per turn.
-    const server = createServer({ noDelay: true }, (socket) => this.acceptSocket(socket))
+  async listen(host: string, port: number): Promise<number> {
+    const server = await listenTcp(host, port, (socket) => this.acceptSocket(socket))
     this.#servers.push(server)
-    return new Promise((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
-      server.listen({ host, port, backlog: 4096 }, () => {
-        const address = server.address()
-        resolve(typeof address === 'object' && address !== null ? address.port : port)
-      })
-    })
+    return (server.address() as AddressInfo).port
   }
 
   accept(transport: ByteTransport): AcceptedTransport {
@@ -179,6 +179,8 @@ class Edge implements MqttEdge, EdgeContext {
       socket.destroy()
       return
     }
+    this.#accepted?.()
+    this.#sockets++
     const connection: Connection = this.accept(new SocketTransport(socket)) as Connection
     socket[OWNER] = connection
     // Shared functions: a closure for each event of each idle connection would cost more than its session.
@@ -198,6 +200,10 @@ class Edge implements MqttEdge, EdgeContext {
     for (const connection of [...this.#connections]) connection.shutDown()
     this.flush.flush()
     await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => done()))))
+    if (this.#sockets > 0)
+      await new Promise<void>((done) => {
+        this.#lastGone = done
+      })
   }
 
   // ---- context
@@ -276,6 +282,10 @@ class Edge implements MqttEdge, EdgeContext {
     this.#heldOver?.give(device)
   }
 
+  socketClosed(): void {
+    if (--this.#sockets === 0) this.#lastGone?.()
+  }
+
   // ---- time
 
   #beforeFlush(): void {
@@ -334,15 +344,12 @@ function onDrain(this: OwnedSocket): void {
 }
 
 function onClose(this: OwnedSocket): void {
-  this[OWNER]?.lost()
+  const connection = this[OWNER]
+  connection?.lost()
+  connection?.context.socketClosed()
 }
 
 function onError(this: OwnedSocket): void {
   // `close` follows.
   this.destroy()
-}
-
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  if (error.code !== 'EADDRINUSE') return error
-  return new SluiceError('conflict', `MQTT port ${port} on ${host} is taken`, { path: 'port', cause: error })
 }

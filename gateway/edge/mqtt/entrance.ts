@@ -56,11 +56,15 @@ export class Entrance {
     this.#owner = owner
     this.#version = packet.version
     this.#terms = negotiate(packet, owner.context)
-    this.#handshake = new Handshake(this, packet, packet.clientId || this.#terms.device, owner.remoteAddress)
+    this.#handshake = new Handshake(this, packet, packet.clientId || this.#terms.device)
   }
 
   get context(): EdgeContext {
     return this.#owner.context
+  }
+
+  get remoteAddress(): string {
+    return this.#owner.remoteAddress
   }
 
   get batch(): OutBatch {

@@ -12,6 +12,7 @@ import type { OutBatch } from './out-batch.js'
 export interface HandshakeOwner {
   readonly context: EdgeContext
   readonly batch: OutBatch
+  readonly remoteAddress: string
   /** Nothing more is read until the callback was called. */
   wait<T>(answer: T | Promise<T>, then: (answer: T) => void): void
   /** @param data last authentication data, for the client's CONNACK or AUTH */
@@ -32,16 +33,17 @@ const UNAVAILABLE: Verdict = {
 /** One for a connection that has a method; others need it only during CONNECT. */
 export class Handshake {
   readonly #owner: HandshakeOwner
-  readonly #credentials: Credentials
+  /** Where somebody will ask for them. */
+  readonly #credentials: Credentials | undefined
   /** The method of CONNECT: every later AUTH has to name it too [MQTT-4.12.0-5]. */
   readonly method: string | undefined
   #exchange: AuthExchange | undefined
 
-  constructor(owner: HandshakeOwner, packet: ConnectPacket, clientId: string, remoteAddress: string) {
-    const { username, password, version, properties } = packet
+  constructor(owner: HandshakeOwner, packet: ConnectPacket, clientId: string) {
     this.#owner = owner
-    this.#credentials = { clientId, username, password: password && Buffer.from(password), remoteAddress, version }
-    this.method = properties.authMethod
+    this.method = packet.properties.authMethod
+    const asked = this.method !== undefined || owner.context.authenticate !== undefined
+    this.#credentials = asked ? credentialsOf(packet, clientId, owner.remoteAddress) : undefined
   }
 
   /** True while an AUTH of the client is awaited. */
@@ -60,7 +62,7 @@ export class Handshake {
     if (authenticate === undefined) this.#owner.verdict({ accepted: true }, undefined)
     else
       this.#ask(
-        () => authenticate(this.#credentials),
+        () => authenticate(this.#credentials as Credentials),
         UNAVAILABLE,
         (verdict) => this.#owner.verdict(verdict, undefined),
       )
@@ -86,7 +88,7 @@ export class Handshake {
       this.#owner.verdict(UNKNOWN_METHOD, undefined)
       return
     }
-    this.#exchange = method.begin(this.#credentials)
+    this.#exchange = method.begin(this.#credentials as Credentials)
     this.#step(data)
   }
 
@@ -124,4 +126,9 @@ export class Handshake {
     }
     this.#owner.wait(answer instanceof Promise ? answer.catch(failed) : answer, then)
   }
+}
+
+/** The address is a system call, and the password lies in what the socket brought. */
+function credentialsOf({ username, password, version }: ConnectPacket, clientId: string, from: string): Credentials {
+  return { clientId, username, password: password && Buffer.from(password), remoteAddress: from, version }
 }

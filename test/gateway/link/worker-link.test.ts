@@ -94,6 +94,7 @@ class Owner implements LinkOwner {
   readonly token = 'secret'
   readonly clock = createSystemClock()
   readonly tls = undefined
+  readonly turn = (fn: () => void): void => void setImmediate(fn)
   readonly limits = { pingMs: 20, unanswered: 3, dialMs: 500, backoffMinMs: 5, backoffMaxMs: 20, maxBuffered: 1 << 20 }
   readonly told: string[] = []
   #waiting: (() => void)[] = []
