@@ -46,10 +46,11 @@ const MAX_SHARED = 10_000
 export function compileRoutes({ routes }: Pick<RoutingTable, 'routes'>): Router {
   const compiled = routes.map(compileRoute)
   const shared = new Map<string, SessionRoutes>()
+  const same = sameForAll(compiled)
   return {
     routes: compiled,
     byHeaders: compiled.some(({ conditions }) => conditions.some(({ on }) => on.startsWith('header '))),
-    forSession: (attributes) => share(shared, candidatesOf(compiled, attributes)),
+    forSession: (attributes) => same ?? share(shared, candidatesOf(compiled, attributes)),
     route: (attributes, type, topic) => decide(compiled, attributes, type, topic),
   }
 }
@@ -59,6 +60,14 @@ interface Candidate {
   readonly topic: string | undefined
   readonly type: FrameKind | undefined
   readonly pool: string | undefined
+}
+
+/** Where the first route takes everything to one pool, as in most fleets, no session has to be looked at. */
+function sameForAll([first]: readonly CompiledRoute[]): SessionRoutes | undefined {
+  if (first === undefined) return undefined
+  const { topic, type, to, conditions } = first
+  if (topic !== undefined || type !== undefined || conditions.length > 0 || to.length !== 1) return undefined
+  return createSessionRoutes([{ topic, type, pool: to[splitOf(to, '')]?.pool }])
 }
 
 function candidatesOf(routes: readonly CompiledRoute[], attributes: SessionAttributes): Candidate[] {

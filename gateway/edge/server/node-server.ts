@@ -111,6 +111,7 @@ export class NodeServer implements HttpServer {
 
   async #request(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const request = ownRequest(req)
+    request.remoteAddress = plainAddress(req.socket.remoteAddress ?? '')
     const answer = new NodeAnswer(res)
     const found = this.#routes.dispatch(request)
     if ('answer' in found) return answer.send(found.answer)
@@ -232,7 +233,7 @@ function ownRequest(req: IncomingMessage): OwnedRequest {
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
   const search = mark < 0 ? '' : url.slice(mark + 1)
-  return new OwnedRequest(req.method ?? 'GET', path, search, headers, plainAddress(req.socket.remoteAddress ?? ''))
+  return new OwnedRequest(req.method ?? 'GET', path, search, headers)
 }
 
 type Refusal = { status?: number; headers?: Readonly<Record<string, string>>; body?: string | Uint8Array }

@@ -7,6 +7,8 @@ const ENCODED = /[%+\ud800-\udfff]/
 /** The one implementation of a request; the query is parsed when somebody asks. */
 export class OwnedRequest implements HttpRequest {
   body: Uint8Array = NO_BODY
+  /** Set by who reads plain requests: asking for it is a system call, and an upgrade's socket knows it too. */
+  remoteAddress = ''
   #query: URLSearchParams | undefined
 
   constructor(
@@ -14,7 +16,6 @@ export class OwnedRequest implements HttpRequest {
     readonly path: string,
     readonly search: string,
     readonly headers: Readonly<Record<string, string>>,
-    readonly remoteAddress: string,
   ) {}
 
   get query(): URLSearchParams {

@@ -29,12 +29,12 @@ export interface RequestHead {
   parameter(name: string): string | null
   /** Lower-case names; a repeated header is joined with `, `. */
   readonly headers: Readonly<Record<string, string>>
-  /** The peer's address; an IPv4-mapped one in its IPv4 form. Empty when the peer is gone already. */
-  readonly remoteAddress: string
   header(name: string): string | undefined
 }
 
 export interface HttpRequest extends RequestHead {
+  /** The peer's address; an IPv4-mapped one in its IPv4 form. Empty when the peer is gone already. */
+  readonly remoteAddress: string
   /** The whole body, empty for GET. Never longer than the route's `maxBody`. */
   readonly body: Uint8Array
 }

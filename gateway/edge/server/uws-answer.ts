@@ -41,15 +41,10 @@ export class UwsAnswer {
     answer.stream(this.#stream)
   }
 
-  upgrade<U>(data: U, request: RequestHead, protocol: string | undefined, context: us_socket_context_t): void {
+  upgrade<U>(data: U, request: RequestHead, accepted: Accepted, context: us_socket_context_t): void {
     if (this.#over) return
     this.#over = true
-    // No extensions: per-message deflate costs more memory than an idle session.
-    const key = request.headers['sec-websocket-key'] ?? ''
-    // Not within cork(): where the upgrade leaves the socket at its old address, the end of the cork takes it for HTTP
-    // still, and now and then closes the fresh WebSocket. A handler that decides at once is corked by the server anyway;
-    // one that does not gets a warning of uWebSockets.js on standard error, so endpoints had better decide at once.
-    this.#res.upgrade(data, key, protocol ?? '', '', context)
+    upgradeNow(this.#res, data, request, accepted, context)
   }
 
   readBody(maxBody: number, contentLength: string | undefined, done: (body: Uint8Array) => void): void {
@@ -69,6 +64,27 @@ export class UwsAnswer {
       if (isLast) done(Buffer.concat(chunks))
     })
   }
+}
+
+/** An upgrade that was decided on, and the protocol that was chosen. */
+interface Accepted {
+  readonly protocol?: string
+}
+
+/** Upgrades in the call that brought the request. */
+export function upgradeNow<U>(
+  res: HttpResponse,
+  data: U,
+  request: RequestHead,
+  { protocol }: Accepted,
+  context: us_socket_context_t,
+): void {
+  // No extensions: per-message deflate costs more memory than an idle session.
+  const key = request.headers['sec-websocket-key'] ?? ''
+  // Not within cork(): where the upgrade leaves the socket at its old address, the end of the cork takes it for HTTP
+  // still, and now and then closes the fresh WebSocket. A handler that decides at once is corked by the server anyway;
+  // one that does not gets a warning of uWebSockets.js on standard error, so endpoints had better decide at once.
+  res.upgrade(data, key, protocol ?? '', '', context)
 }
 
 class UwsStream implements HttpStream {

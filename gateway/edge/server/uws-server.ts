@@ -5,8 +5,17 @@ import { SluiceError } from '../../../proto/errors.js'
 import { checkPort, findListenError } from './listen-error.js'
 import { addHeader, emptyHeaders, OwnedRequest } from './request-head.js'
 import { RouteTable } from './route-table.js'
-import type { HttpHandler, HttpMethod, HttpServer, ServerLog, ServerTls, WebSocketEndpoint } from './server.js'
-import { UwsAnswer } from './uws-answer.js'
+import type {
+  HttpAnswer,
+  HttpHandler,
+  HttpMethod,
+  HttpServer,
+  ServerLog,
+  ServerTls,
+  UpgradeAnswer,
+  WebSocketEndpoint,
+} from './server.js'
+import { UwsAnswer, upgradeNow } from './uws-answer.js'
 import { addressText, hardBackpressure, hardPayloadLimit, socketOf, UwsSocket, type UwsUserData } from './uws-socket.js'
 
 /** Loads the native part. @throws whatever is wrong with it: the system's libc, the platform, the Node version */
@@ -111,7 +120,8 @@ export class UwsServer implements HttpServer {
   }
 
   #request(res: Uws.HttpResponse, req: Uws.HttpRequest): void {
-    const request = ownRequest(res, req)
+    const request = ownRequest(req, req.getMethod().toUpperCase())
+    request.remoteAddress = addressText(res.getRemoteAddress())
     const answer = new UwsAnswer(res)
     const found = this.#routes.dispatch(request)
     if ('answer' in found) {
@@ -132,20 +142,26 @@ export class UwsServer implements HttpServer {
     req: Uws.HttpRequest,
     context: Uws.us_socket_context_t,
   ): void {
-    const request = ownRequest(res, req)
-    const answer = new UwsAnswer(res)
-    const settle = (decision: Awaited<ReturnType<WebSocketEndpoint<T>['upgrade']>>) => {
-      if (!('data' in decision)) return answer.send(decision, false)
-      answer.upgrade<UwsUserData<T>>({ socket: decision.data }, request, decision.protocol, context)
-    }
-    const fail = (error: unknown) => answer.send(this.#routes.errorAnswer(error, request.path), false)
+    const request = ownRequest(req, 'GET')
+    let decision: Decision<T> | Promise<Decision<T>>
     try {
-      const decision = endpoint.upgrade(request)
-      if (decision instanceof Promise) decision.then(settle).catch(fail)
-      else settle(decision)
+      decision = endpoint.upgrade(request)
     } catch (error) {
-      fail(error)
+      decision = this.#routes.errorAnswer(error, request.path)
     }
+    if (!(decision instanceof Promise)) {
+      // The usual case, and there are storms of it: no closure, and nobody has to tell us that the client left.
+      if ('data' in decision) upgradeNow<UwsUserData<T>>(res, { socket: decision.data }, request, decision, context)
+      else new UwsAnswer(res).send(decision, false)
+      return
+    }
+    const answer = new UwsAnswer(res)
+    decision
+      .catch((error: unknown) => this.#routes.errorAnswer(error, request.path))
+      .then((settled) => {
+        if ('data' in settled) answer.upgrade<UwsUserData<T>>({ socket: settled.data }, request, settled, context)
+        else answer.send(settled, false)
+      })
   }
 
   #socketFailed<T>(path: string, socket: UwsSocket<T>, error: unknown): void {
@@ -153,6 +169,9 @@ export class UwsServer implements HttpServer {
     socket.end(1011, 'internal error')
   }
 }
+
+/** What becomes of a request for an upgrade. */
+type Decision<T> = UpgradeAnswer<T> | HttpAnswer
 
 type OnListen = (token: Uws.us_listen_socket | false) => void
 
@@ -162,18 +181,12 @@ function listenExclusively(app: Uws.TemplatedApp, host: string, port: number, on
   listen.call(app, host, port, 1 satisfies Uws.ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT, onListen)
 }
 
-function ownRequest(res: Uws.HttpResponse, req: Uws.HttpRequest): OwnedRequest {
+function ownRequest(req: Uws.HttpRequest, method: string): OwnedRequest {
   const headers = emptyHeaders()
   req.forEach((name, value) => {
     addHeader(headers, name, value)
   })
-  return new OwnedRequest(
-    req.getMethod().toUpperCase(),
-    req.getUrl(),
-    req.getQuery() ?? '',
-    headers,
-    addressText(res.getRemoteAddress()),
-  )
+  return new OwnedRequest(method, req.getUrl(), req.getQuery() ?? '', headers)
 }
 
 /** Checks the files first: uWebSockets.js does not say what is wrong with them. */

@@ -17,7 +17,6 @@ export interface ConnectRequest {
   readonly device: string
   /** From `token=` or `Authorization: Bearer`. */
   readonly token: string | undefined
-  readonly remoteAddress: string
   readonly attributes: Readonly<Record<string, string>>
   readonly resume: OpenSession['resume']
 }
@@ -28,7 +27,6 @@ export function readConnectRequest(head: RequestHead, attributes: AttributeCache
     early: undefined,
     device: checkDevice(head.parameter('device')),
     token: head.parameter('token') ?? bearer(head.header('authorization')),
-    remoteAddress: head.remoteAddress,
     attributes: attributes.of(head.headers),
     resume: readResume(head.parameter('resume'), head.parameter('ack')),
   }

@@ -4,9 +4,11 @@ import type { DeviceSession } from '../../ports.js'
 /** Room for `ack`: a tag and 8 bytes. */
 const ACK_ROOM = 9
 
-/** A WELCOME for everybody whose session id has the length of `blank`: the id is written over it. */
+/** A WELCOME for everybody whose session id has the length of `blank`: the id is written over it, an ack behind it. */
 interface Template {
   readonly frame: Uint8Array
+  /** The frame with room for an ack. */
+  readonly room: Uint8Array
   readonly idAt: number
   readonly blank: string
 }
@@ -23,15 +25,16 @@ export class Greeting {
     this.#resumed = this.#template('', true)
   }
 
-  /** @param session its id is ASCII, as what makes session ids makes them */
+  /**
+   * @param session its id is ASCII, as what makes session ids makes them
+   * @returns bytes that the next call writes over
+   */
   frame({ id, uplinkAcked, resumed }: DeviceSession): Uint8Array {
-    const { frame, idAt } = this.#templateFor(id, resumed)
-    const greeting = Buffer.allocUnsafe(frame.length + ACK_ROOM)
-    greeting.set(frame)
-    greeting.write(id, idAt, 'latin1')
+    const { frame, room, idAt } = this.#templateFor(id, resumed)
+    for (let i = 0; i < id.length; i++) frame[idAt + i] = id.charCodeAt(i)
+    if (uplinkAcked === 0) return frame
     // Behind the other fields: Protobuf parsers take them in any order.
-    const end = uplinkAcked === 0 ? frame.length : appendAck(greeting, frame.length, uplinkAcked)
-    return greeting.subarray(0, end)
+    return room.subarray(0, appendAck(room, frame.length, uplinkAcked))
   }
 
   #templateFor(id: string, resumed: boolean): Template {
@@ -46,7 +49,9 @@ export class Greeting {
   #template(blank: string, resumed: boolean): Template {
     // The id comes first among the headers; in front of it stands its length, which is not 0.
     const headers = { session: blank, gateway: this.#gateway, resumed: String(resumed) }
-    const frame = encodeFrame({ type: FrameType.WELCOME, headers })
-    return { frame, idAt: Buffer.from(frame).indexOf(blank), blank }
+    const encoded = encodeFrame({ type: FrameType.WELCOME, headers })
+    const room = Buffer.alloc(encoded.length + ACK_ROOM)
+    room.set(encoded)
+    return { frame: room.subarray(0, encoded.length), room, idAt: room.indexOf(blank), blank }
   }
 }

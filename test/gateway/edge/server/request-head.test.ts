@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { OwnedRequest } from '../../../../gateway/edge/server/request-head.js'
 
-const parameter = (search: string, name: string) => new OwnedRequest('GET', '/', search, {}, '').parameter(name)
+const parameter = (search: string, name: string) => new OwnedRequest('GET', '/', search, {}).parameter(name)
 
 t.test('parameters of a query, as a device writes it', async (t) => {
   t.equal(parameter('device=d-1&token=abc', 'device'), 'd-1')

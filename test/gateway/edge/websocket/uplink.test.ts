@@ -26,7 +26,6 @@ function setUp() {
     early: undefined,
     device: 'd',
     token: undefined,
-    remoteAddress: '',
     attributes: {},
     resume: undefined,
   }
