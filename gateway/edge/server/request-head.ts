@@ -10,6 +10,8 @@ export class OwnedRequest implements HttpRequest {
   /** Set by who reads plain requests: asking for it is a system call, and an upgrade's socket knows it too. */
   remoteAddress = ''
   #query: URLSearchParams | undefined
+  /** Nothing in the query is encoded. */
+  #plain: boolean | undefined
 
   constructor(
     readonly method: string,
@@ -24,9 +26,9 @@ export class OwnedRequest implements HttpRequest {
   }
 
   parameter(name: string): string | null {
-    const { search } = this
     // As a rule nothing in it is encoded: cut it out, where parsing all of it would be the most of what a connect parses.
-    return ENCODED.test(search) ? this.query.get(name) : plainParameter(search, name)
+    this.#plain ??= !ENCODED.test(this.search)
+    return this.#plain ? plainParameter(this.search, name) : this.query.get(name)
   }
 
   header(name: string): string | undefined {

@@ -34,10 +34,23 @@ export function readConnectRequest(head: RequestHead, attributes: AttributeCache
 
 function checkDevice(device: string | null): string {
   if (device === null) throw new SluiceError('no_device_id', 'the connect URL needs ?device=ID', { path: 'device' })
-  const bad =
-    device === '' || /\p{Cc}/u.test(device) || Buffer.byteLength(device) > MAX_DEVICE_BYTES || isDerived(device)
-  if (bad) throw new SluiceError('bad_device_id', undefined, { path: 'device' })
+  if (!isDeviceId(device)) throw new SluiceError('bad_device_id', undefined, { path: 'device' })
   return ownText(device)
+}
+
+function isDeviceId(text: string): boolean {
+  const { length } = text
+  if (length === 0 || length > MAX_DEVICE_BYTES) return false
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit < 0x20 || unit >= 0x7f) return isUnusualId(text)
+  }
+  return !isDerived(text)
+}
+
+/** Of one with control characters, or with others than ASCII. */
+function isUnusualId(text: string): boolean {
+  return !/\p{Cc}/u.test(text) && Buffer.byteLength(text) <= MAX_DEVICE_BYTES && !isDerived(text)
 }
 
 /**
