@@ -1,8 +1,6 @@
 /**
- * A TCP socket without the queues of Node's streams. A stream spends two `nextTick`s, several objects and about 2 µs on a
- * message in and a message out (docs/benchmarks.md), and its queues are of no use here: input is taken at once, and output
- * comes as one buffer a turn, which the kernel takes whole as a rule. What is replaced is what streams are made to have
- * replaced: `push` on one side, and `_write` called with our own callback on the other. TLS sockets keep their queues.
+ * Reading a TCP socket without the queue of Node's stream, which is of no use here: input is taken at once. What is replaced
+ * is what streams are made to have replaced, `push`. TLS sockets keep their queues. Writing: socket-handle.ts.
  */
 
 import { Socket } from 'node:net'
@@ -21,7 +19,7 @@ interface OwnedSocket extends Socket {
   [HELD]?: boolean
 }
 
-/** True for a socket that {@link readDirectly} and {@link writeDirectly} may be used with. */
+/** True for a socket that {@link readDirectly} may be used with. */
 export function isDirect(socket: Socket): boolean {
   return !(socket instanceof TLSSocket) && socket.readableLength === 0
 }
@@ -43,15 +41,6 @@ export function release(socket: OwnedSocket): void {
   if (socket[HELD] !== true) return
   socket[HELD] = false
   if (!socket.destroyed) socket._read(0)
-}
-
-/**
- * Writes past the stream's queue; libuv keeps the order, also with what the stream itself writes.
- * @param done called once, with the error if there is one: before this returns when the kernel took everything
- */
-export function writeDirectly(socket: Socket, bytes: Uint8Array, done: (error?: Error | null) => void): void {
-  // The typings want an encoding; net.Socket looks at it for strings only.
-  socket._write(bytes, 'buffer' as BufferEncoding, done)
 }
 
 /** In the place of `Readable.push`. @returns false to have the reading stopped, as the original does */

@@ -1,13 +1,14 @@
 /** Everything that goes to one socket in one turn of the event loop leaves in one write. */
 
 import { ACK_SIZE, writeAck } from '../../../proto/mqtt/encode.js'
+import { SharedBytes } from './shared-bytes.js'
 import type { ByteTransport } from './transport.js'
 
 /** What a connection first takes from the pool; most turns need no more. */
 const SMALL = 4096
 /** Buffers that are kept, 2 MiB: a slice of a large fan-out at QoS 1 fills as many at once. */
 const POOLED = 512
-const NOTHING = Buffer.alloc(0)
+const NOTHING = new SharedBytes(Buffer.alloc(0))
 /** Below this a loop copies faster than a call. */
 const SHORT = 96
 
@@ -18,8 +19,10 @@ export class FlushQueue {
   readonly #turn: (fn: () => void) => void
   readonly #before: () => void
   #scheduled = false
-  /** The view that was made last: a message for many is written to one after the other. */
-  #view: Buffer = NOTHING
+  /** What was shared last, and where it lies: a message for many is written to one after the other. */
+  #shared = NOTHING
+  #sharedIn: Uint8Array | undefined
+  #sharedAt = 0
   readonly #run = (): void => this.flush()
 
   /**
@@ -50,17 +53,19 @@ export class FlushQueue {
     for (let i = 0; i < length; i++) (this.#dirty[i] as OutBatch).flush()
     // What was added meanwhile has its own turn.
     this.#dirty.splice(0, length)
-    this.#view = NOTHING
+    this.#shared = NOTHING
+    this.#sharedIn = undefined
     if (this.#dirty.length > 0) this.wake()
   }
 
   /** `bytes[start, start + length)`, as one object for all who ask in a row. */
-  viewOf(bytes: Uint8Array, start: number, length: number): Buffer {
-    const last = this.#view
-    if (last.buffer === bytes.buffer && last.byteOffset === bytes.byteOffset + start && last.length === length)
-      return last
-    this.#view = Buffer.from(bytes.buffer, bytes.byteOffset + start, length)
-    return this.#view
+  shared(bytes: Uint8Array, start: number, length: number): SharedBytes {
+    const last = this.#shared
+    if (bytes === this.#sharedIn && start === this.#sharedAt && length === last.bytes.length) return last
+    this.#shared = new SharedBytes(Buffer.from(bytes.buffer, bytes.byteOffset + start, length))
+    this.#sharedIn = bytes
+    this.#sharedAt = start
+    return this.#shared
   }
 
   take(): Buffer {
@@ -139,7 +144,7 @@ export class OutBatch {
     if (shared !== undefined && !this.#closed) {
       const length = this.#length
       this.#length = 0
-      this.#transport.write(this.#queue.viewOf(shared, this.#start, length))
+      this.#transport.writeShared(this.#queue.shared(shared, this.#start, length))
     } else if (buffer !== undefined && !this.#closed) {
       const length = this.#length
       const whole = length === buffer.length ? buffer : buffer.subarray(0, length)

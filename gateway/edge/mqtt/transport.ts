@@ -1,5 +1,16 @@
 import type { Socket } from 'node:net'
-import { hold, isDirect, release, writeDirectly } from './direct-socket.js'
+import { hold, isDirect, release } from './direct-socket.js'
+import type { SharedBytes } from './shared-bytes.js'
+import {
+  awaitWrite,
+  handleOf,
+  type StreamHandle,
+  TAKEN,
+  WAITS,
+  writeError,
+  writeSharedTo,
+  writeTo,
+} from './socket-handle.js'
 
 /** A connection's byte stream, be it TCP, TLS or the messages of a WebSocket. */
 export interface ByteTransport {
@@ -10,6 +21,8 @@ export interface ByteTransport {
    * @returns true when the caller may use the memory again
    */
   write(bytes: Uint8Array): boolean
+  /** Hands on what others get too. */
+  writeShared(shared: SharedBytes): void
   /** Bytes that wait in this process. */
   readonly buffered: number
   /** Closes after what was written is out. */
@@ -28,16 +41,15 @@ const LINGER_MS = 1000
 export class SocketTransport implements ByteTransport {
   readonly #socket: Socket
   readonly #direct: boolean
-  /** Bytes that the kernel did not take at once, written past the stream's queue. */
+  /** Where it is written past the stream. */
+  readonly #handle: StreamHandle | undefined
+  /** Bytes that the kernel did not take at once, past the stream. */
   #waiting = 0
-  /** Made with the first write; one for all of this socket's. */
-  #written: ((error?: Error | null) => void) | undefined
-  /** Set while a write is being made. */
-  #writing = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
     this.#direct = isDirect(socket)
+    this.#handle = handleOf(socket)
   }
 
   get remoteAddress(): string {
@@ -45,17 +57,20 @@ export class SocketTransport implements ByteTransport {
   }
 
   write(bytes: Uint8Array): boolean {
-    const socket = this.#socket
+    const handle = this.#handle
+    if (handle === undefined) return this.#writeAsStream(bytes)
     if (bytes.length === 0) return true
-    if (this.#direct && this.#waiting === 0 && socket.writableLength === 0 && !socket.destroyed)
-      return this.#writeDirectly(bytes)
-    socket.write(bytes)
-    // libuv writes at once what the kernel takes; only the rest keeps the memory.
-    return this.#waiting === 0 && socket.writableLength === 0
+    return this.#wrote(writeTo(handle, bytes), bytes)
+  }
+
+  writeShared(shared: SharedBytes): void {
+    const handle = this.#handle
+    if (handle === undefined) this.#writeAsStream(shared.bytes)
+    else this.#wrote(writeSharedTo(handle, shared), shared.bytes)
   }
 
   get buffered(): number {
-    return this.#waiting + this.#socket.writableLength
+    return this.#handle === undefined ? this.#socket.writableLength : this.#waiting
   }
 
   end(): void {
@@ -81,23 +96,31 @@ export class SocketTransport implements ByteTransport {
     else this.#socket.resume()
   }
 
-  #writeDirectly(bytes: Uint8Array): boolean {
-    this.#written ??= (error) => this.#onWritten(error)
-    this.#writing = bytes.length
-    writeDirectly(this.#socket, bytes, this.#written)
-    this.#waiting = this.#writing
-    this.#writing = 0
-    return this.#waiting === 0
+  /** @returns true when the memory is free */
+  #wrote(outcome: number, bytes: Uint8Array): boolean {
+    if (outcome === TAKEN) return true
+    if (outcome === WAITS) this.#await(bytes)
+    else this.#socket.destroy(writeError(outcome))
+    return false
   }
 
-  #onWritten(error: Error | null | undefined): void {
-    if (error) this.#socket.destroy(error)
-    if (this.#writing > 0) {
-      this.#writing = 0
-      return
-    }
-    this.#waiting = 0
-    // As the stream itself would have told it.
-    if (!error && !this.#socket.destroyed) this.#socket.emit('drain')
+  #writeAsStream(bytes: Uint8Array): boolean {
+    const socket = this.#socket
+    socket.write(bytes)
+    // libuv writes at once what the kernel takes; only the rest keeps the memory.
+    return socket.writableLength === 0
+  }
+
+  /** What waits goes out in its order, behind it whatever is written meanwhile. */
+  #await(bytes: Uint8Array): void {
+    const { length } = bytes
+    this.#waiting += length
+    awaitWrite(bytes, (status) => {
+      this.#waiting -= length
+      const socket = this.#socket
+      if (status !== 0) socket.destroy(writeError(status))
+      // As the stream itself would have told it.
+      else if (this.#waiting === 0 && !socket.destroyed) socket.emit('drain')
+    })
   }
 }

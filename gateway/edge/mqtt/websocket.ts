@@ -2,6 +2,7 @@
 
 import type { RequestHead, ServerSocket, UpgradeAnswer, WebSocketEndpoint } from '../server/server.js'
 import type { AcceptedTransport, MqttEdge } from './edge.js'
+import type { SharedBytes } from './shared-bytes.js'
 import type { ByteTransport } from './transport.js'
 
 /** What an MQTT connection hangs on its socket. */
@@ -70,6 +71,10 @@ class WebSocketTransport implements ByteTransport {
     // A dropped message would tear a hole into the byte stream.
     if (this.#socket.send(bytes) === 'dropped') this.#socket.terminate()
     return true
+  }
+
+  writeShared(shared: SharedBytes): void {
+    this.write(shared.bytes)
   }
 
   get buffered(): number {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { createMqttEdge } from '../../../../gateway/edge/mqtt/edge.js'
+import type { SharedBytes } from '../../../../gateway/edge/mqtt/shared-bytes.js'
 import type { ByteTransport } from '../../../../gateway/edge/mqtt/transport.js'
 import { createFanout } from '../../../../gateway/fanout/fan-out.js'
 import { ManualClock } from '../../../manual-clock.js'
@@ -14,6 +15,9 @@ class MemoryTransport implements ByteTransport {
   write(bytes: Uint8Array): boolean {
     this.written.push(Buffer.from(bytes))
     return true
+  }
+  writeShared({ bytes }: SharedBytes): void {
+    this.write(bytes)
   }
   end(): void {
     this.ended = true

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { hold, isDirect, readDirectly, release } from '../../../../gateway/edge/mqtt/direct-socket.js'
+import { SharedBytes } from '../../../../gateway/edge/mqtt/shared-bytes.js'
 import { SocketTransport } from '../../../../gateway/edge/mqtt/transport.js'
 
 /** Both ends of a TCP connection; the accepted one is read directly, into `got`. */
@@ -108,4 +109,48 @@ t.test('a write to a peer that is gone ends in close, not in an exception', asyn
   }
   await closed
   t.ok(accepted.destroyed)
+})
+
+t.test('what many get arrives byte for byte, taken at once or not, and in its order', async (t) => {
+  const every = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
+  const long = Buffer.alloc(20_000, every)
+  const small = new SharedBytes(every)
+  const large = new SharedBytes(long)
+  const { client, accepted } = await pair(t)
+  client.pause()
+  const transport = new SocketTransport(accepted)
+  const sent: Buffer[] = []
+  // Until the kernel has no room left, and a while beyond.
+  for (let behind = 0; behind < 100; behind += transport.buffered > 0 ? 1 : 0) {
+    for (const shared of [small, large]) {
+      transport.writeShared(shared)
+      sent.push(shared.bytes)
+    }
+    const own = Buffer.from(`own ${sent.length}`)
+    transport.write(own)
+    sent.push(own)
+  }
+  const wanted = Buffer.concat(sent)
+  const got: Buffer[] = []
+  let size = 0
+  const drained = once(accepted, 'drain')
+  client.on('data', (chunk: Buffer) => {
+    got.push(chunk)
+    size += chunk.length
+  })
+  client.resume()
+  await drained
+  while (size < wanted.length) await once(client, 'data')
+  t.ok(Buffer.concat(got).equals(wanted), `${wanted.length} bytes`)
+  t.equal(transport.buffered, 0)
+})
+
+t.test('bytes for many are a text from the second socket on, if they are few', async (t) => {
+  const few = new SharedBytes(Buffer.from([0, 127, 128, 255]))
+  t.equal(few.text, undefined, 'one socket is not many')
+  t.equal(few.text, '\u0000\u007f\u0080\u00ff')
+  t.equal(few.text, few.text)
+  const many = new SharedBytes(Buffer.alloc(16 * 1024 + 1))
+  t.equal(many.text, undefined)
+  t.equal(many.text, undefined)
 })

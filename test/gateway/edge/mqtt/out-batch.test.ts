@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { FlushQueue, OutBatch } from '../../../../gateway/edge/mqtt/out-batch.js'
+import type { SharedBytes } from '../../../../gateway/edge/mqtt/shared-bytes.js'
 import type { ByteTransport } from '../../../../gateway/edge/mqtt/transport.js'
 
 class Sink implements ByteTransport {
@@ -12,6 +13,9 @@ class Sink implements ByteTransport {
     // The batch may use its memory again; what is shared keeps its own.
     this.writes.push(bytes)
     return false
+  }
+  writeShared({ bytes }: SharedBytes): void {
+    this.write(bytes)
   }
   end(): void {
     this.ended = true
