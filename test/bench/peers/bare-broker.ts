@@ -1,15 +1,24 @@
 /**
- * An MQTT broker with nothing in it: whoever subscribes to anything gets every PUBLISH, as it came, by one write to its
- * `node:net` socket. No sessions, no topics, no QoS, no limits. What a delivery over Node's sockets costs at the least.
+ * An MQTT broker with nothing in it: whoever subscribes to anything gets every PUBLISH, as it came, by one write to the handle
+ * of its `node:net` socket, the way that Sluice writes. No sessions, no topics, no QoS, no limits. What a delivery costs at the
+ * least over Node's sockets.
  */
 
 import { createServer, type Socket } from 'node:net'
+import { SharedBytes } from '../../../gateway/edge/mqtt/shared-bytes.js'
+import {
+  awaitWrite,
+  handleOf,
+  type StreamHandle,
+  WAITS,
+  writeSharedTo,
+} from '../../../gateway/edge/mqtt/socket-handle.js'
 
 const CONNECT = 1
 const PUBLISH = 3
 const SUBSCRIBE = 8
 
-const subscribers = new Set<Socket>()
+const subscribers = new Map<Socket, StreamHandle>()
 
 createServer({ noDelay: true }, (socket) => {
   let carry: Buffer = Buffer.alloc(0)
@@ -45,11 +54,14 @@ function take(socket: Socket, bytes: Buffer, start: number, end: number): void {
   const type = (bytes[start] as number) >> 4
   if (type === CONNECT) socket.write(Uint8Array.of(0x20, 2, 0, 0))
   else if (type === SUBSCRIBE) {
-    subscribers.add(socket)
+    const handle = handleOf(socket)
+    if (handle === undefined) throw new Error('this Node gives no access to the handles of sockets')
+    subscribers.set(socket, handle)
     // The length of a short SUBSCRIBE is one byte; its identifier follows.
     socket.write(Uint8Array.of(0x90, 3, bytes[start + 2] as number, bytes[start + 3] as number, 0))
   } else if (type === PUBLISH) {
     const packet = bytes.subarray(start, end)
-    for (const subscriber of subscribers) subscriber.write(packet)
+    const shared = new SharedBytes(packet)
+    for (const handle of subscribers.values()) if (writeSharedTo(handle, shared) === WAITS) awaitWrite(packet, () => {})
   }
 }
