@@ -1,6 +1,6 @@
 import type { Clock } from './ports.js'
 
-/** A turn goes on this long at most, milliseconds: others wait for what it brought them. */
+/** Turns are put together for about so long, milliseconds: others wait for what they brought them. */
 const MOST_MS = 1
 
 /**
@@ -10,6 +10,7 @@ const MOST_MS = 1
  */
 export class TurnEnd {
   readonly #clock: Clock
+  readonly #later: (fn: () => void) => void
   readonly #look = (): void => this.#end()
   #waiting: (() => void)[] = []
   #spare: (() => void)[] = []
@@ -17,13 +18,15 @@ export class TurnEnd {
   /** When this end was put off first; undefined: it was not. */
   #since: number | undefined
 
-  constructor(clock: Clock) {
+  /** @param later runs a function after the pending I/O events of this turn */
+  constructor(clock: Clock, later: (fn: () => void) => void = (fn) => void setImmediate(fn)) {
     this.#clock = clock
+    this.#later = later
   }
 
   /** Calls `fn` once this turn has seen its input. */
   readonly run = (fn: () => void): void => {
-    if (this.#waiting.push(fn) === 1) setImmediate(this.#look)
+    if (this.#waiting.push(fn) === 1) this.#later(this.#look)
   }
 
   /** A connection was accepted; the next turn may bring another one. */
@@ -33,15 +36,21 @@ export class TurnEnd {
 
   #end(): void {
     if (this.#accepted && this.#mayWait()) {
-      setImmediate(this.#look)
+      this.#later(this.#look)
       return
     }
     this.#since = undefined
     const due = this.#waiting
     this.#waiting = this.#spare
     this.#spare = due
-    for (const fn of due) fn()
-    due.length = 0
+    let done = 0
+    try {
+      while (done < due.length) (due[done++] as () => void)()
+    } finally {
+      // One that failed keeps none of the others: they have the next turn.
+      for (const fn of due.splice(done)) this.run(fn)
+      due.length = 0
+    }
   }
 
   #mayWait(): boolean {

@@ -69,3 +69,30 @@ t.test('a connection of an earlier turn puts off an end by one turn at most', as
   await turn()
   t.equal(done, 1)
 })
+
+t.test('one that fails keeps none of the others', async (t) => {
+  const turns: (() => void)[] = []
+  const end = new TurnEnd(new ManualClock(), (fn) => turns.push(fn))
+  const done: number[] = []
+  const fail = (): void => {
+    throw new Error('disk full')
+  }
+  end.run(() => done.push(1))
+  end.run(fail)
+  end.run(() => done.push(2))
+  end.run(fail)
+  end.run(() => done.push(3))
+  let failures = 0
+  for (let next = turns.shift(); next !== undefined; next = turns.shift()) {
+    try {
+      next()
+    } catch {
+      failures++
+    }
+  }
+  t.same(done, [1, 2, 3])
+  t.equal(failures, 2)
+  end.run(() => done.push(4))
+  turns.shift()?.()
+  t.same(done, [1, 2, 3, 4])
+})

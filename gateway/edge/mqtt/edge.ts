@@ -121,7 +121,7 @@ class Edge implements MqttEdge, EdgeContext {
   readonly #sessions = new Map<string, MqttSession>()
   /** Sessions without a connection. */
   readonly #dormant = new Set<MqttSession>()
-  readonly #servers: Server[] = []
+  readonly #listeners: Promise<Server>[] = []
   readonly #accepted: (() => void) | undefined
   /** Sockets that are not closed yet: a little more than connections, the rest say goodbye. */
   #sockets = 0
@@ -161,8 +161,11 @@ class Edge implements MqttEdge, EdgeContext {
   }
 
   async listen(host: string, port: number): Promise<number> {
-    const server = await listenTcp(host, port, (socket) => this.acceptSocket(socket))
-    this.#servers.push(server)
+    const listening = listenTcp(host, port, (socket) => this.acceptSocket(socket), {
+      failed: (error) => this.log.warn({ error: String(error) }, 'the MQTT listener could not take a connection'),
+    })
+    this.#listeners.push(listening)
+    const server = await listening
     return (server.address() as AddressInfo).port
   }
 
@@ -199,7 +202,7 @@ class Edge implements MqttEdge, EdgeContext {
     this.#heldOver?.giveAll()
     for (const connection of [...this.#connections]) connection.shutDown()
     this.flush.flush()
-    await Promise.all(this.#servers.map((server) => new Promise<void>((done) => server.close(() => done()))))
+    await Promise.all(this.#listeners.map(stopListening))
     if (this.#sockets > 0)
       await new Promise<void>((done) => {
         this.#lastGone = done
@@ -333,6 +336,15 @@ class Edge implements MqttEdge, EdgeContext {
     // One that does not last is here for its will only.
     if (!session.lasting) session.endsAt = this.now + CRASH_MS
   }
+}
+
+async function stopListening(listening: Promise<Server>): Promise<void> {
+  // Whoever asked for one that did not come to listen was told so.
+  const server = await listening.catch(() => undefined)
+  await new Promise<void>((done) => {
+    if (server === undefined) done()
+    else server.close(() => done())
+  })
 }
 
 function onData(this: OwnedSocket, chunk: Buffer): void {

@@ -7,16 +7,19 @@
  */
 
 import type { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { TLSSocket } from 'node:tls'
 import { getSystemErrorName } from 'node:util'
 import type { SharedBytes } from './shared-bytes.js'
 
 /** What libuv's stream is to JavaScript. */
 export interface StreamHandle {
-  /** @returns 0, or a negative errno. `request` is used where the kernel did not take everything. */
-  writeBuffer(request: WriteRequest, bytes: Uint8Array): number
+  /** @returns 0, a negative errno, or nothing once it is closed. `request` is used where the kernel did not take everything. */
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number | undefined
   /** The same for characters up to U+00FF. */
-  writeLatin1String(request: WriteRequest, text: string): number
+  writeLatin1String(request: WriteRequest, text: string): number | undefined
+  /** Bytes that the kernel has not taken yet. */
+  readonly writeQueueSize?: number
 }
 
 interface WriteRequest {
@@ -63,12 +66,10 @@ export function writeSharedTo(handle: StreamHandle, shared: SharedBytes): number
   return outcomeOf(text === undefined ? handle.writeBuffer(spare, shared.bytes) : handle.writeLatin1String(spare, text))
 }
 
-function outcomeOf(error: number): number {
-  if (error !== 0) {
-    spare = newRequest()
-    return error
-  }
-  return state[wasAsync] === 0 ? TAKEN : WAITS
+function outcomeOf(error: number | undefined): number {
+  if (error === 0) return state[wasAsync] === 0 ? TAKEN : WAITS
+  spare = newRequest()
+  return error ?? -constants.errno.EBADF
 }
 
 /** Has `done` called when the write that was made last is through: with 0, or a negative errno. */

@@ -17,18 +17,32 @@ interface ListeningHandle {
   onconnection?: (this: ListeningHandle, error: number, client: TcpHandle | undefined) => void
 }
 
+/** What a listener tells that runs. */
+export interface Failures {
+  /** A connection could not be taken; the next one may be. */
+  failed(error: Error): void
+}
+
 /**
  * @param port 0 for any free one
  * @param take gets each socket; Nagle's algorithm is off, and nothing was read yet
  * @returns the server, which counts none of these sockets
  * @throws SluiceError `conflict` with path `port` when the port is taken
  */
-export function listenTcp(host: string, port: number, take: (socket: Socket) => void): Promise<Server> {
+export function listenTcp(
+  host: string,
+  port: number,
+  take: (socket: Socket) => void,
+  { failed }: Failures,
+): Promise<Server> {
   // Nagle's algorithm would hold back our one write per turn.
   const server = createServer({ noDelay: true }, take)
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
+    const refused = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port))
+    server.once('error', refused)
     server.listen({ host, port, backlog: 4096 }, () => {
+      server.off('error', refused)
+      server.on('error', failed)
       takeHandles(server, take)
       resolve(server)
     })

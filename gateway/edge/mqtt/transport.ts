@@ -34,7 +34,7 @@ export interface ByteTransport {
   resume(): void
 }
 
-/** How long a client may take to close its side, in milliseconds. */
+/** How long a client may take to read some of what is left, and then to close its side, in milliseconds. */
 const LINGER_MS = 1000
 
 /** {@link ByteTransport} over a TCP or TLS socket of Node. */
@@ -79,7 +79,7 @@ export class SocketTransport implements ByteTransport {
     // What still comes is read and thrown away: unread bytes would turn our goodbye into a reset.
     this.resume()
     socket.resume()
-    socket.setTimeout(LINGER_MS, () => socket.destroy())
+    this.#linger(this.#unsent)
   }
 
   destroy(): void {
@@ -102,6 +102,23 @@ export class SocketTransport implements ByteTransport {
     if (outcome === WAITS) this.#await(bytes)
     else this.#socket.destroy(writeError(outcome))
     return false
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get #unsent(): number {
+    return this.#handle === undefined ? this.#socket.writableLength : (this.#handle.writeQueueSize ?? 0)
+  }
+
+  /** Waits for the client to read what is left and to close its side, as long as it goes on reading. */
+  #linger(unsent: number): void {
+    const timer = setTimeout(() => {
+      this.#socket.off('close', stop)
+      const left = this.#unsent
+      if (left < unsent) this.#linger(left)
+      else this.#socket.destroy()
+    }, LINGER_MS)
+    const stop = () => clearTimeout(timer)
+    this.#socket.once('close', stop)
   }
 
   #writeAsStream(bytes: Uint8Array): boolean {

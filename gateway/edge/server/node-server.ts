@@ -199,7 +199,11 @@ class NodeEndpoint<T> {
     ws.on('message', (bytes, isBinary) => this.#message(socket, bytes as Buffer, isBinary))
     ws.on('close', (code, reason) => socket.closed(code, reason.toString()))
     tcp.on('drain', () => socket.drained())
-    this.behavior.open(socket)
+    try {
+      this.behavior.open(socket)
+    } catch (error) {
+      this.#failed(socket, error)
+    }
   }
 
   #message(socket: NodeSocket<T>, bytes: Buffer, isBinary: boolean): void {
@@ -208,9 +212,13 @@ class NodeEndpoint<T> {
     try {
       this.behavior.message(socket, bytes, isBinary)
     } catch (error) {
-      this.#log.error({ err: error, path: this.#path }, 'a WebSocket message handler failed')
-      socket.end(1011, 'internal error')
+      this.#failed(socket, error)
     }
+  }
+
+  #failed(socket: NodeSocket<T>, error: unknown): void {
+    this.#log.error({ err: error, path: this.#path }, 'a WebSocket handler failed')
+    socket.end(1011, 'internal error')
   }
 
   /** Pings whoever was silent for half of the idle time, and cuts whoever stays so for all of it. */

@@ -68,7 +68,11 @@ export class UwsServer implements HttpServer {
         const user = ws.getUserData()
         const socket = new UwsSocket<T>(ws, user.socket as T, endpoint)
         user.socket = socket
-        endpoint.open(socket)
+        try {
+          endpoint.open(socket)
+        } catch (error) {
+          guard(socket, error)
+        }
       },
       message: (ws, message, isBinary) => {
         const socket = socketOf(ws)
@@ -162,10 +166,11 @@ export class UwsServer implements HttpServer {
         if ('data' in settled) answer.upgrade<UwsUserData<T>>({ socket: settled.data }, request, settled, context)
         else answer.send(settled, false)
       })
+      .catch((error: unknown) => this.#log.error({ err: error, path: request.path }, 'an upgrade failed'))
   }
 
   #socketFailed<T>(path: string, socket: UwsSocket<T>, error: unknown): void {
-    this.#log.error({ err: error, path }, 'a WebSocket message handler failed')
+    this.#log.error({ err: error, path }, 'a WebSocket handler failed')
     socket.end(1011, 'internal error')
   }
 }

@@ -80,7 +80,8 @@ export class Connection implements DevicePort, Outlet, MessageOutlet {
     const confirmed = this.request?.resume?.ack ?? 0
     this.request = undefined
     const { outbox, greeting } = this.#context
-    outbox.shared(this, greeting.frame(session), true)
+    const welcome = greeting.frame(session)
+    outbox.frame(this, welcome, 0, welcome.length, -1, false, true)
     if (session.resumed) {
       const { subscriptions } = this
       if (subscriptions !== undefined) subscriptions.outlet = this

@@ -154,3 +154,57 @@ t.test('bytes for many are a text from the second socket on, if they are few', a
   t.equal(many.text, undefined)
   t.equal(many.text, undefined)
 })
+
+t.test('after end() a client gets all that was written for as long as it reads, however slowly', async (t) => {
+  const { client, accepted } = await pair(t)
+  client.pause()
+  const transport = new SocketTransport(accepted)
+  const size = 24 * 1024 * 1024
+  transport.write(Buffer.alloc(size - 4, 'x'))
+  transport.write(Buffer.from('last'))
+  const begun = performance.now()
+  transport.end()
+  const ended = once(client, 'end')
+  let got = 0
+  let tail = ''
+  // A little every 50 ms: all of it takes longer than anybody may be silent.
+  const reading = setInterval(() => client.resume(), 50)
+  client.on('data', (chunk: Buffer) => {
+    got += chunk.length
+    tail = (tail + chunk.toString('latin1')).slice(-4)
+    if (got % (1024 * 1024) < chunk.length) client.pause()
+  })
+  await ended
+  clearInterval(reading)
+  t.ok(performance.now() - begun > 1000, 'it took a while')
+  t.equal(got, size)
+  t.equal(tail, 'last')
+})
+
+t.test('after end() a client that reads nothing is cut off', async (t) => {
+  const { client, accepted } = await pair(t)
+  client.pause()
+  const transport = new SocketTransport(accepted)
+  transport.write(Buffer.alloc(24 * 1024 * 1024, 'x'))
+  transport.end()
+  // What it still sends is no reason to wait.
+  const chatter = setInterval(() => client.write('?'), 100)
+  client.on('error', () => {})
+  await once(accepted, 'close')
+  clearInterval(chatter)
+  t.ok(accepted.destroyed)
+})
+
+t.test('a write that comes too late is no exception', async (t) => {
+  const { client, accepted } = await pair(t)
+  accepted.on('error', () => {})
+  const transport = new SocketTransport(accepted)
+  const closed = once(accepted, 'close')
+  accepted.destroy()
+  t.notOk(transport.write(Buffer.from('late')))
+  await closed
+  await new Promise((resolve) => setImmediate(resolve))
+  t.notOk(transport.write(Buffer.from('later')))
+  transport.writeShared(new SharedBytes(Buffer.from('latest')))
+  client.destroy()
+})

@@ -1,9 +1,14 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import mqtt from 'mqtt'
 import t from 'tap'
 import type { AccessRules } from '../../../../gateway/edge/mqtt/access.js'
+import { createMqttEdge } from '../../../../gateway/edge/mqtt/edge.js'
+import { createFanout } from '../../../../gateway/fanout/fan-out.js'
 import { SluiceError } from '../../../../proto/errors.js'
 import { Reason } from '../../../../proto/mqtt/packet.js'
-import { startBench, until } from './harness.js'
+import { ManualClock } from '../../../manual-clock.js'
+import { FakeHost, quiet, startBench, until } from './harness.js'
 
 t.test('clients of every version and QoS exchange messages', async (t) => {
   const bench = await startBench()
@@ -660,4 +665,32 @@ t.test('rules that cannot mean what they say are refused at the start', async (t
   t.equal(await wrong({ subscribe: { deny: ['a', 'b/#/c'] } }), 'mqttRules.subscribe.deny.1')
   t.equal(await wrong({ publish: { allow: [''] } }), 'mqttRules.publish.allow.0')
   t.equal(await wrong({ publish: { reason: 1 } }), 'mqttRules.publish.reason')
+})
+
+t.test('an edge that is closed before it listens leaves no listener behind', async (t) => {
+  const clock = new ManualClock()
+  const edge = createMqttEdge({
+    host: new FakeHost(),
+    fanout: createFanout({ clock, log: quiet }),
+    clock,
+    log: quiet,
+    newId: () => 'id',
+  })
+  const listening = edge.listen('127.0.0.1', 0)
+  const closed = edge.close()
+  const port = await listening.catch(() => 0)
+  await closed
+  if (port === 0) return
+  const client = connect(port, '127.0.0.1')
+  const [error] = await once(client, 'error')
+  t.equal((error as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+})
+
+t.test('each socket that a listener takes is told of', async (t) => {
+  let accepted = 0
+  const bench = await startBench({ accepted: () => accepted++ })
+  t.teardown(() => bench.close())
+  await bench.client()
+  await bench.client()
+  t.equal(accepted, 2)
 })

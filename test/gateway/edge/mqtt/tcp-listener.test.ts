@@ -7,10 +7,11 @@ import { SluiceError } from '../../../../proto/errors.js'
 async function listening(t: Test): Promise<{ server: Server; port: number; next: () => Promise<Socket> }> {
   const taken: Socket[] = []
   let came = (): void => {}
-  const server = await listenTcp('127.0.0.1', 0, (socket) => {
+  const take = (socket: Socket): void => {
     taken.push(socket)
     came()
-  })
+  }
+  const server = await listenTcp('127.0.0.1', 0, take, { failed: (error) => t.error(error) })
   t.teardown(() => server.close())
   const next = async (): Promise<Socket> => {
     while (taken.length === 0)
@@ -71,10 +72,22 @@ t.test('a peer that is reset is an error and a close, as with any socket', async
 
 t.test('the port that is taken is named', async (t) => {
   const { port } = await listening(t)
-  const failure = await listenTcp('127.0.0.1', port, () => {}).then(
+  const failure = await listenTcp('127.0.0.1', port, () => {}, { failed: () => {} }).then(
     () => undefined,
     (error: unknown) => error,
   )
   t.ok(failure instanceof SluiceError)
   t.match(failure, { code: 'conflict', path: 'port', message: `MQTT port ${port} on 127.0.0.1 is taken` })
+})
+
+t.test('a connection that cannot be taken is told of, each time, and the next ones are taken', async (t) => {
+  const failures: string[] = []
+  const take = (socket: Socket): void => void socket.destroy()
+  const server = await listenTcp('127.0.0.1', 0, take, { failed: (error) => failures.push(error.message) })
+  t.teardown(() => server.close())
+  server.emit('error', new Error('one'))
+  server.emit('error', new Error('two'))
+  t.same(failures, ['one', 'two'])
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  await once(client.resume(), 'close')
 })

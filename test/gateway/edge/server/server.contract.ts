@@ -495,6 +495,23 @@ function messageContract(t: Test, make: Make): void {
     t.equal(seen.closed.length, 1)
   })
 
+  t.test('a connection that cannot be opened is closed, whenever that was decided', async (t) => {
+    const opened = (): never => {
+      throw new Error('defect')
+    }
+    const [now] = recorder({ open: opened })
+    const [later] = recorder({ open: opened, upgrade: async () => ({ data: '' }) })
+    const [fine] = recorder({})
+    const { ws } = await serve(t, make, (server) => {
+      server.websocket('/now', now)
+      server.websocket('/later', later)
+      server.websocket('/fine', fine)
+    })
+    t.equal((await closeOf(await dial(`${ws}/now`))).code, 1011)
+    t.equal((await closeOf(await dial(`${ws}/later`))).code, 1011)
+    t.equal((await dial(`${ws}/fine`)).readyState, 1)
+  })
+
   t.test('what is sent in a cork arrives in order, large and small', async (t) => {
     const sizes = [1, 70_000, 0, 126, 65_536, 125, 3]
     const [endpoint] = recorder({
