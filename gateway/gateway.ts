@@ -41,13 +41,12 @@ export class Gateway {
   #places: Places = () => undefined
   #urls: GatewayUrls = { http: '', ws: '', mqtt: '' }
 
-  private constructor(options: GatewayOptions, server: HttpServer, store: GatewayStore | undefined) {
+  private constructor(options: GatewayOptions, server: HttpServer, store: GatewayStore | undefined, turn: TurnEnd) {
     this.id = options.id
     this.#options = options
     this.#server = server
     this.#store = store
     const counters = this.#counters
-    const turn = new TurnEnd(options.clock)
     const workers = new WorkerSide(options, counters, {
       report: (message) => this.#coordinator.report(message),
       briefly: (read) => this.#devices.together(read),
@@ -75,15 +74,17 @@ export class Gateway {
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { id, data, prefer, log, clock, thread, tls } = options
+    const turn = new TurnEnd(clock)
     const server = await createHttpServer({
       log,
       clock,
+      accepted: turn.accepted,
       shared: thread !== undefined,
       ...(prefer === undefined ? {} : { prefer }),
       ...(tls === undefined ? {} : { tls }),
     })
     const store = data === undefined ? undefined : await openGatewayStore(data, id, clock)
-    const gateway = new Gateway(options, server, store)
+    const gateway = new Gateway(options, server, store, turn)
     await gateway.#start()
     return gateway
   }

@@ -12,6 +12,8 @@ export interface HttpServerOptions {
   readonly tls?: ServerTls
   /** Several threads of this process listen on the same port. */
   readonly shared?: boolean
+  /** Told of each connection, by a server that takes one in a turn of the event loop. */
+  readonly accepted?: () => void
   /** Loads the native part; tests pass one that fails. */
   readonly load?: typeof loadUws
 }

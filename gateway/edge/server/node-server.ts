@@ -33,6 +33,8 @@ export interface NodeServerOptions {
   readonly tls?: ServerTls
   /** Several threads listen on the same port: needs Node 23.1, where `reusePort` came. */
   readonly shared?: boolean
+  /** Told of each connection: a storm of them brings one a turn of the event loop. */
+  readonly accepted?: () => void
 }
 
 /** {@link HttpServer} on `node:http` and `ws`. */
@@ -58,6 +60,7 @@ export class NodeServer implements HttpServer {
     this.#http.on('request', (req, res) => this.#request(req, res))
     this.#http.on('upgrade', (req, socket: Socket, head) => this.#upgrade(req, socket, head))
     this.#http.on('connection', (socket) => {
+      options.accepted?.()
       this.#connections.add(socket)
       socket.once('close', () => this.#connections.delete(socket))
     })
