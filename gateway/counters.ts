@@ -22,3 +22,12 @@ export class Counters {
   tablesApplied = 0
   tablesRefused = 0
 }
+
+type Counts = Readonly<Record<string, number>>
+
+/** Both counts in one; what both have is added up. */
+export function addCounts(a: Counts, b: Counts): Counts {
+  const sum: Record<string, number> = { ...a }
+  for (const [name, count] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + count
+  return sum
+}

@@ -1,5 +1,6 @@
 /** The device side of a gateway: the WebSocket and the MQTT edge, and the addresses they listen on. */
 
+import { addCounts } from './counters.js'
 import type { Drain } from './drain.js'
 import { createMqttEdge, type MqttEdge } from './edge/mqtt/edge.js'
 import { createMqttEndpoint } from './edge/mqtt/websocket.js'
@@ -45,7 +46,7 @@ export class DeviceSide {
   }
 
   get counters(): Readonly<Record<string, number>> {
-    return { ...this.mqtt.counters, ...this.#webSocket.counters }
+    return addCounts({ ...this.mqtt.counters }, { ...this.#webSocket.counters })
   }
 
   /** @throws SluiceError `conflict` naming the port that is taken */

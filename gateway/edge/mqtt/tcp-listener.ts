@@ -12,7 +12,7 @@ interface TcpHandle {
   setNoDelay?(on: boolean): void
 }
 
-/** What listens, below `net.Server`: Node has kept these two names since its version 0.12. */
+/** What listens, below `net.Server`; the names are Node's own. */
 interface ListeningHandle {
   onconnection?: (this: ListeningHandle, error: number, client: TcpHandle | undefined) => void
 }

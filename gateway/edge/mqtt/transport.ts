@@ -34,8 +34,9 @@ export interface ByteTransport {
   resume(): void
 }
 
-/** How long a client may take to read some of what is left, and then to close its side, in milliseconds. */
+/** How long a client may take to read some of what is left, and then to close its side, in milliseconds; and how often. */
 const LINGER_MS = 1000
+const MOST_LINGERS = 30
 
 /** {@link ByteTransport} over a TCP or TLS socket of Node. */
 export class SocketTransport implements ByteTransport {
@@ -79,7 +80,7 @@ export class SocketTransport implements ByteTransport {
     // What still comes is read and thrown away: unread bytes would turn our goodbye into a reset.
     this.resume()
     socket.resume()
-    this.#linger(this.#unsent)
+    this.#linger(this.#unsent, MOST_LINGERS)
   }
 
   destroy(): void {
@@ -110,11 +111,11 @@ export class SocketTransport implements ByteTransport {
   }
 
   /** Waits for the client to read what is left and to close its side, as long as it goes on reading. */
-  #linger(unsent: number): void {
+  #linger(unsent: number, more: number): void {
     const timer = setTimeout(() => {
       this.#socket.off('close', stop)
       const left = this.#unsent
-      if (left < unsent) this.#linger(left)
+      if (left < unsent && more > 0) this.#linger(left, more - 1)
       else this.#socket.destroy()
     }, LINGER_MS)
     const stop = () => clearTimeout(timer)
