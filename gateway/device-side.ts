@@ -51,10 +51,11 @@ export class DeviceSide {
 
   /** @throws SluiceError `conflict` naming the port that is taken */
   async listen(): Promise<GatewayUrls> {
-    const { host, port, mqttPort, advertise = host, tls } = this.#options
+    const { host, port, mqttPort, advertise = host, tls, thread } = this.#options
+    const shared = thread !== undefined
     const httpPort = await this.#server.listen(host, port)
-    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.mqtt, host, mqttPort, tls)
-    const mqtt = this.#mqttTls?.port ?? (await this.mqtt.listen(host, mqttPort))
+    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.mqtt, { host, port: mqttPort, shared }, tls)
+    const mqtt = this.#mqttTls?.port ?? (await this.mqtt.listen(host, mqttPort, shared))
     const s = tls === undefined ? '' : 's'
     const name = advertise.includes(':') ? `[${advertise}]` : advertise
     return {

@@ -19,21 +19,21 @@ export interface TlsListener {
 }
 
 /**
- * @param port 0 for any free one
+ * @param address port 0 for any free one; shared: several threads listen there
  * @throws SluiceError `conflict` with path `port` when the port is taken, `bad_request` with path `tls` for the files
  */
 export async function listenMqttTls(
   edge: Pick<MqttEdge, 'acceptSocket'>,
-  host: string,
-  port: number,
+  address: { readonly host: string; readonly port: number; readonly shared: boolean },
   tls: ServerTls,
 ): Promise<TlsListener> {
+  const { host, port, shared } = address
   const server = createTlsServer(await readFiles(tls))
   // A client that does not get through the handshake is nobody's loss; without a listener it is closed just so.
   server.on('secureConnection', (socket) => edge.acceptSocket(socket))
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(listenError(error, host, port)))
-    server.listen({ host, port, backlog: 4096 }, resolve)
+    server.listen({ host, port, backlog: 4096, ...(shared && { reusePort: true }) }, resolve)
   })
   return {
     port: (server.address() as AddressInfo).port,

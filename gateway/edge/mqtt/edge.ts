@@ -68,10 +68,11 @@ export interface MqttEdge {
   readonly counters: MqttCounters
   /**
    * @param port 0 for any free one
+   * @param shared several threads listen at this port
    * @returns the actual port
    * @throws SluiceError `conflict` with path `port` when the port is taken
    */
-  listen(host: string, port: number): Promise<number>
+  listen(host: string, port: number, shared?: boolean): Promise<number>
   /** Takes a connection whose bytes come over something else: the messages of a WebSocket, or TLS. */
   accept(transport: ByteTransport): AcceptedTransport
   /** Takes a socket of a listener of the caller's, TLS for instance. */
@@ -160,8 +161,9 @@ class Edge implements MqttEdge, EdgeContext {
     this.#heldOver?.start(this.clock, CRASH_MS, () => this.flush.wake())
   }
 
-  async listen(host: string, port: number): Promise<number> {
+  async listen(host: string, port: number, shared = false): Promise<number> {
     const listening = listenTcp(host, port, (socket) => this.acceptSocket(socket), {
+      shared,
       failed: (error) => this.log.warn({ error: String(error) }, 'the MQTT listener could not take a connection'),
     })
     this.#listeners.push(listening)

@@ -17,8 +17,12 @@ interface ListeningHandle {
   onconnection?: (this: ListeningHandle, error: number, client: TcpHandle | undefined) => void
 }
 
-/** What a listener tells that runs. */
-export interface Failures {
+export interface ListenerOptions {
+  /**
+   * Several threads listen at this port. Where Node has SO_REUSEPORT (22.12 and later) the kernel spreads connections over them;
+   * before, the process that forked them takes all and hands them on, a fifth as many a second (docs/threads.md).
+   */
+  readonly shared: boolean
   /** A connection could not be taken; the next one may be. */
   failed(error: Error): void
 }
@@ -33,14 +37,14 @@ export function listenTcp(
   host: string,
   port: number,
   take: (socket: Socket) => void,
-  { failed }: Failures,
+  { shared, failed }: ListenerOptions,
 ): Promise<Server> {
   // Nagle's algorithm would hold back our one write per turn.
   const server = createServer({ noDelay: true }, take)
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port))
     server.once('error', refused)
-    server.listen({ host, port, backlog: 4096 }, () => {
+    server.listen({ host, port, backlog: 4096, ...(shared && { reusePort: true }) }, () => {
       server.off('error', refused)
       server.on('error', failed)
       takeHandles(server, take)

@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -31,7 +38,7 @@ export interface NodeServerOptions {
   /** Runs the idle check. */
   readonly clock: Clock
   readonly tls?: ServerTls
-  /** Several threads listen on the same port: needs Node 23.1, where `reusePort` came. */
+  /** Several threads listen on the same port: by SO_REUSEPORT on Node 22.12 and later, by the process that forked them before. */
   readonly shared?: boolean
   /** Told of each connection: a storm of them brings one a turn of the event loop. */
   readonly accepted?: () => void
@@ -56,7 +63,7 @@ export class NodeServer implements HttpServer {
       requestTimeout: REQUEST_TIMEOUT_MS,
       noDelay: true,
     }
-    this.#http = options.tls ? createTlsServer({ ...limits, ...readTls(options.tls) }) : createServer(limits)
+    this.#http = options.tls ? createServerOn(options.tls, limits) : createServer(limits)
     this.#http.on('request', (req, res) => this.#request(req, res))
     this.#http.on('upgrade', (req, socket: Socket, head) => this.#upgrade(req, socket, head))
     this.#http.on('connection', (socket) => {
@@ -258,11 +265,11 @@ function refuse(socket: Duplex, { status = 200, headers = {}, body = '' }: Refus
   socket.end(body)
 }
 
-function readTls(tls: ServerTls): { cert: Buffer; key: Buffer; passphrase?: string } {
+function createServerOn({ cert, key, passphrase }: ServerTls, limits: ServerOptions): Server {
   try {
-    const files = { cert: readFileSync(tls.cert), key: readFileSync(tls.key) }
-    return tls.passphrase === undefined ? files : { ...files, passphrase: tls.passphrase }
+    const files = { cert: readFileSync(cert), key: readFileSync(key) }
+    return createTlsServer({ ...limits, ...files, ...(passphrase !== undefined && { passphrase }) })
   } catch (error) {
-    throw new SluiceError('bad_request', `the TLS certificate cannot be read: ${error}`, { path: 'tls', cause: error })
+    throw new SluiceError('bad_request', `the TLS certificate cannot be used: ${error}`, { path: 'tls', cause: error })
   }
 }

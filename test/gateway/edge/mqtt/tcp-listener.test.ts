@@ -11,7 +11,7 @@ async function listening(t: Test): Promise<{ server: Server; port: number; next:
     taken.push(socket)
     came()
   }
-  const server = await listenTcp('127.0.0.1', 0, take, { failed: (error) => t.error(error) })
+  const server = await listenTcp('127.0.0.1', 0, take, { shared: false, failed: (error) => t.error(error) })
   t.teardown(() => server.close())
   const next = async (): Promise<Socket> => {
     while (taken.length === 0)
@@ -72,7 +72,7 @@ t.test('a peer that is reset is an error and a close, as with any socket', async
 
 t.test('the port that is taken is named', async (t) => {
   const { port } = await listening(t)
-  const failure = await listenTcp('127.0.0.1', port, () => {}, { failed: () => {} }).then(
+  const failure = await listenTcp('127.0.0.1', port, () => {}, { shared: false, failed: () => {} }).then(
     () => undefined,
     (error: unknown) => error,
   )
@@ -83,7 +83,10 @@ t.test('the port that is taken is named', async (t) => {
 t.test('a connection that cannot be taken is told of, each time, and the next ones are taken', async (t) => {
   const failures: string[] = []
   const take = (socket: Socket): void => void socket.destroy()
-  const server = await listenTcp('127.0.0.1', 0, take, { failed: (error) => failures.push(error.message) })
+  const server = await listenTcp('127.0.0.1', 0, take, {
+    shared: false,
+    failed: (error) => failures.push(error.message),
+  })
   t.teardown(() => server.close())
   server.emit('error', new Error('one'))
   server.emit('error', new Error('two'))

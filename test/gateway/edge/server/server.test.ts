@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { createHttpServer, type HttpServerOptions } from '../../../../gateway/edge/server/create-server.js'
@@ -44,6 +45,20 @@ for (const kind of kinds) {
       path: 'port',
       message: new RegExp(`${port}.*taken`),
     })
+  })
+
+  t.test(`${kind} says that a certificate cannot be used`, async (t) => {
+    const file = join(t.testdir({ 'broken.pem': 'no certificate' }), 'broken.pem')
+    const missing = `${file}.missing`
+    for (const [cert, key] of [
+      [file, file],
+      [missing, missing],
+    ] as const)
+      await t.rejects(make(kind, { tls: { cert, key } }), {
+        code: 'bad_request',
+        path: 'tls',
+        message: /certificate cannot be used/,
+      })
   })
 
   t.test(`${kind} sees a port that another program holds, and refuses what is no port or no address`, async (t) => {
