@@ -18,8 +18,12 @@ export interface StreamHandle {
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number | undefined
   /** The same for characters up to U+00FF. */
   writeLatin1String(request: WriteRequest, text: string): number | undefined
-  /** Bytes that the kernel has not taken yet. */
+}
+
+/** A handle; that of TLS stands on another one. */
+interface QueueOwner {
   readonly writeQueueSize?: number
+  readonly _parent?: QueueOwner | null
 }
 
 interface WriteRequest {
@@ -77,6 +81,12 @@ export function awaitWrite(bytes: Uint8Array, done: (status: number) => void): v
   spare.oncomplete = done
   spare.bytes = bytes
   spare = newRequest()
+}
+
+/** Bytes of a socket that the kernel has not taken yet: with the stream, with TLS, with libuv. */
+export function unsentBytes(socket: Socket): number {
+  const handle = (socket as { _handle?: QueueOwner | null })._handle
+  return socket.writableLength + (handle?.writeQueueSize ?? 0) + (handle?._parent?.writeQueueSize ?? 0)
 }
 
 /** Why a write failed. */

@@ -6,6 +6,7 @@
 
 import { createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import { SluiceError } from '../../../proto/errors.js'
+import { sharedPort } from '../server/shared-port.js'
 
 /** A connection as libuv hands it on. */
 interface TcpHandle {
@@ -18,10 +19,7 @@ interface ListeningHandle {
 }
 
 export interface ListenerOptions {
-  /**
-   * Several threads listen at this port. Where Node has SO_REUSEPORT (22.12 and later) the kernel spreads connections over them;
-   * before, the process that forked them takes all and hands them on, a fifth as many a second (docs/threads.md).
-   */
+  /** Several threads listen at this port; see {@link sharedPort}. */
   readonly shared: boolean
   /** A connection could not be taken; the next one may be. */
   failed(error: Error): void
@@ -44,7 +42,7 @@ export function listenTcp(
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port))
     server.once('error', refused)
-    server.listen({ host, port, backlog: 4096, ...(shared && { reusePort: true }) }, () => {
+    server.listen({ host, port, backlog: 4096, ...sharedPort(shared) }, () => {
       server.off('error', refused)
       server.on('error', failed)
       takeHandles(server, take)

@@ -6,6 +6,7 @@ import {
   handleOf,
   type StreamHandle,
   TAKEN,
+  unsentBytes,
   WAITS,
   writeError,
   writeSharedTo,
@@ -80,7 +81,7 @@ export class SocketTransport implements ByteTransport {
     // What still comes is read and thrown away: unread bytes would turn our goodbye into a reset.
     this.resume()
     socket.resume()
-    this.#linger(this.#unsent, MOST_LINGERS)
+    this.#linger(unsentBytes(socket), MOST_LINGERS)
   }
 
   destroy(): void {
@@ -105,16 +106,11 @@ export class SocketTransport implements ByteTransport {
     return false
   }
 
-  /** Bytes that the kernel has not taken yet. */
-  get #unsent(): number {
-    return this.#handle === undefined ? this.#socket.writableLength : (this.#handle.writeQueueSize ?? 0)
-  }
-
   /** Waits for the client to read what is left and to close its side, as long as it goes on reading. */
   #linger(unsent: number, more: number): void {
     const timer = setTimeout(() => {
       this.#socket.off('close', stop)
-      const left = this.#unsent
+      const left = unsentBytes(this.#socket)
       if (left < unsent && more > 0) this.#linger(left, more - 1)
       else this.#socket.destroy()
     }, LINGER_MS)

@@ -27,6 +27,7 @@ import type {
   UpgradeAnswer,
   WebSocketEndpoint,
 } from './server.js'
+import { sharedPort } from './shared-port.js'
 
 /** What uWebSockets.js gives a client to send its whole request; here alike. */
 const HEADERS_TIMEOUT_MS = 10_000
@@ -38,7 +39,7 @@ export interface NodeServerOptions {
   /** Runs the idle check. */
   readonly clock: Clock
   readonly tls?: ServerTls
-  /** Several threads listen on the same port: by SO_REUSEPORT on Node 22.12 and later, by the process that forked them before. */
+  /** Several threads listen on the same port; see {@link sharedPort}. */
   readonly shared?: boolean
   /** Told of each connection: a storm of them brings one a turn of the event loop. */
   readonly accepted?: () => void
@@ -89,7 +90,7 @@ export class NodeServer implements HttpServer {
     return new Promise((resolve, reject) => {
       const onError = (error: Error) => reject(listenError(error, host, port))
       this.#http.once('error', onError)
-      this.#http.listen({ host, port, exclusive: !shared, ...(shared && { reusePort: true }) }, () => {
+      this.#http.listen({ host, port, exclusive: !shared, ...sharedPort(shared) }, () => {
         this.#http.off('error', onError)
         this.#http.on('error', (error) => this.#options.log.error({ err: error }, 'the HTTP listener failed'))
         resolve((this.#http.address() as AddressInfo).port)

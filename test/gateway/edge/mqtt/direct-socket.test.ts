@@ -1,5 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { hold, isDirect, readDirectly, release } from '../../../../gateway/edge/mqtt/direct-socket.js'
 import { SharedBytes } from '../../../../gateway/edge/mqtt/shared-bytes.js'
@@ -155,30 +159,58 @@ t.test('bytes for many are a text from the second socket on, if they are few', a
   t.equal(many.text, undefined)
 })
 
-t.test('after end() a client gets all that was written for as long as it reads, however slowly', async (t) => {
-  const { client, accepted } = await pair(t)
+/** Writes `size` bytes and ends; the client reads a little every 50 ms, for longer than anybody may be silent. */
+async function readsSlowly(t: Test, client: Socket, accepted: Socket, size: number): Promise<void> {
   client.pause()
   const transport = new SocketTransport(accepted)
-  const size = 24 * 1024 * 1024
   transport.write(Buffer.alloc(size - 4, 'x'))
   transport.write(Buffer.from('last'))
   const begun = performance.now()
   transport.end()
   const ended = once(client, 'end')
   let got = 0
+  let paused = 0
   let tail = ''
-  // A little every 50 ms: all of it takes longer than anybody may be silent.
   const reading = setInterval(() => client.resume(), 50)
   client.on('data', (chunk: Buffer) => {
     got += chunk.length
     tail = (tail + chunk.toString('latin1')).slice(-4)
-    if (got % (1024 * 1024) < chunk.length) client.pause()
+    if (got - paused < size / 24) return
+    paused = got
+    client.pause()
   })
   await ended
   clearInterval(reading)
   t.ok(performance.now() - begun > 1000, 'it took a while')
   t.equal(got, size)
   t.equal(tail, 'last')
+}
+
+t.test('after end() a client gets all that was written for as long as it reads, however slowly', async (t) => {
+  const { client, accepted } = await pair(t)
+  await readsSlowly(t, client, accepted, 24 * 1024 * 1024)
+})
+
+const openssl = spawnSync('openssl', ['version']).status === 0
+t.test('the same over TLS', { skip: openssl ? false : 'no openssl' }, async (t) => {
+  const dir = t.testdir()
+  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+  const made = spawnSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert, '-subj', '/CN=localhost'])
+  t.equal(made.status, 0)
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const arrival = once(server, 'secureConnection')
+  const { port } = server.address() as AddressInfo
+  const client = connectTls({ port, host: '127.0.0.1', ca: readFileSync(cert), servername: 'localhost' })
+  const [accepted] = (await arrival) as [TLSSocket]
+  t.teardown(() => {
+    client.destroy()
+    accepted.destroy()
+    server.close()
+  })
+  await readsSlowly(t, client, accepted, 8 * 1024 * 1024)
 })
 
 t.test('after end() a client that reads nothing is cut off', async (t) => {
