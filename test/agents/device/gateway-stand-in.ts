@@ -56,6 +56,8 @@ export class GatewayStandIn {
     this.#server = createServer((request, response) => this.#http(request, response))
     this.#server.on('upgrade', (request, socket, head) => {
       if (this.refuse !== undefined) {
+        // A client that is refused may reset the connection, and nobody else listens here any more.
+        socket.on('error', () => {})
         socket.end(`HTTP/1.1 ${this.refuse.status} No\r\nconnection: close\r\n\r\n`)
         return
       }
