@@ -38,12 +38,12 @@ async function workersOf(product: Product): Promise<Worker[]> {
   return (await product.get<{ workers: Worker[] }>('/v1/status')).workers
 }
 
-/** Waits until `count` workers share all sessions within 15 %. */
-async function evenly(product: Product, count: number, ms: number): Promise<number[]> {
+/** Waits until `count` workers share all sessions within 15 %, or another part of their mean. */
+async function evenly(product: Product, count: number, ms: number, within = 0.15): Promise<number[]> {
   const even = async () => {
     const serving = (await workersOf(product)).filter(({ sessions, state }) => sessions > 0 && state === 'up')
     const mean = DEVICES / count
-    const all = serving.every(({ sessions }) => Math.abs(sessions - mean) <= mean * 0.15)
+    const all = serving.every(({ sessions }) => Math.abs(sessions - mean) <= mean * within)
     return serving.length === count && all ? serving.map(({ sessions }) => sessions) : undefined
   }
   return eventually(`${count} even workers`, ms, even, LOOK_MS)
@@ -74,7 +74,8 @@ t.test(
   'planned moves: growing and draining lose, double, reorder and disconnect nothing, and carry the state',
   async (t) => {
     const { product, fleet } = await startStreaming(t)
-    await evenly(product, 3, 10_000)
+    // Where devices begin is their ids' chance, and nobody evens that out; what is planned afterwards is even.
+    await evenly(product, 3, 10_000, 0.5)
     await movedSoFar(product)
     await new Promise((resolve) => setTimeout(resolve, WARM_MS))
     const before = await movedSoFar(product)
