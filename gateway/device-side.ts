@@ -51,11 +51,10 @@ export class DeviceSide {
 
   /** @throws SluiceError `conflict` naming the port that is taken */
   async listen(): Promise<GatewayUrls> {
-    const { host, port, mqttPort, advertise = host, tls, thread, log } = this.#options
+    const { host, port, mqttPort, advertise = host, tls, thread } = this.#options
     const shared = thread !== undefined
-    const failed = (error: Error) => log.warn({ error: String(error) }, 'the MQTT listener could not take a connection')
     const httpPort = await this.#server.listen(host, port)
-    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.mqtt, { host, port: mqttPort, shared, failed }, tls)
+    if (tls !== undefined) this.#mqttTls = await listenMqttTls(this.mqtt, { host, port: mqttPort, shared }, tls)
     const mqtt = this.#mqttTls?.port ?? (await this.mqtt.listen(host, mqttPort, shared))
     const s = tls === undefined ? '' : 's'
     const name = advertise.includes(':') ? `[${advertise}]` : advertise

@@ -6,21 +6,11 @@ import { createServer, type TlsOptions } from 'node:tls'
 import { SluiceError } from '../proto/errors.js'
 import type { MqttEdge } from './edge/mqtt/edge.js'
 import { listenError } from './edge/server/listen-error.js'
+import { type Listening, startListening } from './edge/server/listening.js'
 import type { ServerTls } from './edge/server/server.js'
-import { sharedPort } from './edge/server/shared-port.js'
 
 /** A client may take this long for its handshake, milliseconds. */
 const HANDSHAKE_MS = 10_000
-
-/** Where it listens. */
-export interface TlsAddress {
-  readonly host: string
-  readonly port: number
-  /** Several threads listen there. */
-  readonly shared: boolean
-  /** A connection could not be taken; the next one may be. */
-  failed(error: Error): void
-}
 
 /** A listener that runs. */
 export interface TlsListener {
@@ -34,22 +24,18 @@ export interface TlsListener {
  * @throws SluiceError `conflict` with path `port` when the port is taken, `bad_request` with path `tls` for the files
  */
 export async function listenMqttTls(
-  edge: Pick<MqttEdge, 'acceptSocket'>,
-  address: TlsAddress,
+  edge: Pick<MqttEdge, 'acceptSocket' | 'acceptFailed'>,
+  address: Pick<Listening, 'host' | 'port' | 'shared'>,
   tls: ServerTls,
 ): Promise<TlsListener> {
-  const { host, port, shared, failed } = address
+  const { host, port } = address
   const server = createTlsServer(await readFiles(tls))
   // A client that does not get through the handshake is nobody's loss; without a listener it is closed just so.
   server.on('secureConnection', (socket) => edge.acceptSocket(socket))
-  await new Promise<void>((resolve, reject) => {
-    const refused = (error: Error): void => reject(listenError(error, host, port))
-    server.once('error', refused)
-    server.listen({ host, port, backlog: 4096, ...sharedPort(shared) }, () => {
-      server.off('error', refused)
-      server.on('error', failed)
-      resolve()
-    })
+  await startListening(server, {
+    ...address,
+    refused: (error) => listenError(error, host, port),
+    failed: (error) => edge.acceptFailed(error),
   })
   return {
     port: (server.address() as AddressInfo).port,

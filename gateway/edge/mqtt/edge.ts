@@ -77,6 +77,8 @@ export interface MqttEdge {
   accept(transport: ByteTransport): AcceptedTransport
   /** Takes a socket of a listener of the caller's, TLS for instance. */
   acceptSocket(socket: Socket): void
+  /** A listener of the caller's could not take a connection. */
+  acceptFailed(error: Error): void
   /** Lets other gateways take sessions, and takes them from others. */
   readonly travel: SessionTravel
   /** Ends every connection with Server shutting down, and stops. Sessions that last are left to their journal. */
@@ -164,7 +166,7 @@ class Edge implements MqttEdge, EdgeContext {
   async listen(host: string, port: number, shared = false): Promise<number> {
     const listening = listenTcp(host, port, (socket) => this.acceptSocket(socket), {
       shared,
-      failed: (error) => this.log.warn({ error: String(error) }, 'the MQTT listener could not take a connection'),
+      failed: (error) => this.acceptFailed(error),
     })
     this.#listeners.push(listening)
     const server = await listening
@@ -194,6 +196,10 @@ class Edge implements MqttEdge, EdgeContext {
     socket.on('drain', onDrain)
     socket.on('close', onClose)
     socket.on('error', onError)
+  }
+
+  acceptFailed(error: Error): void {
+    this.log.warn({ error: String(error) }, 'the MQTT listener could not take a connection')
   }
 
   async close(): Promise<void> {

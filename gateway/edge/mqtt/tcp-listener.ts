@@ -6,7 +6,7 @@
 
 import { createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net'
 import { SluiceError } from '../../../proto/errors.js'
-import { sharedPort } from '../server/shared-port.js'
+import { type Listening, startListening } from '../server/listening.js'
 
 /** A connection as libuv hands it on. */
 interface TcpHandle {
@@ -18,12 +18,7 @@ interface ListeningHandle {
   onconnection?: (this: ListeningHandle, error: number, client: TcpHandle | undefined) => void
 }
 
-export interface ListenerOptions {
-  /** Several threads listen at this port; see {@link sharedPort}. */
-  readonly shared: boolean
-  /** A connection could not be taken; the next one may be. */
-  failed(error: Error): void
-}
+export type ListenerOptions = Pick<Listening, 'shared' | 'failed'>
 
 /**
  * @param port 0 for any free one
@@ -31,24 +26,17 @@ export interface ListenerOptions {
  * @returns the server, which counts none of these sockets
  * @throws SluiceError `conflict` with path `port` when the port is taken
  */
-export function listenTcp(
+export async function listenTcp(
   host: string,
   port: number,
   take: (socket: Socket) => void,
-  { shared, failed }: ListenerOptions,
+  options: ListenerOptions,
 ): Promise<Server> {
   // Nagle's algorithm would hold back our one write per turn.
   const server = createServer({ noDelay: true }, take)
-  return new Promise((resolve, reject) => {
-    const refused = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port))
-    server.once('error', refused)
-    server.listen({ host, port, backlog: 4096, ...sharedPort(shared) }, () => {
-      server.off('error', refused)
-      server.on('error', failed)
-      takeHandles(server, take)
-      resolve(server)
-    })
-  })
+  await startListening(server, { host, port, ...options, refused: (error) => listenError(error, host, port) })
+  takeHandles(server, take)
+  return server
 }
 
 /** From here on the connections of `server` come to `take` by way of {@link socketOf}. Where Node is made otherwise nothing changes. */

@@ -14,6 +14,7 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { SluiceError } from '../../../proto/errors.js'
 import type { Clock } from '../../ports.js'
 import { checkPort, listenError } from './listen-error.js'
+import { sharedPort } from './listening.js'
 import { NodeAnswer, readBody } from './node-answer.js'
 import { frameBinary, NodeSocket, TopicSets } from './node-socket.js'
 import { addHeader, emptyHeaders, OwnedRequest, plainAddress } from './request-head.js'
@@ -27,7 +28,6 @@ import type {
   UpgradeAnswer,
   WebSocketEndpoint,
 } from './server.js'
-import { sharedPort } from './shared-port.js'
 
 /** What uWebSockets.js gives a client to send its whole request; here alike. */
 const HEADERS_TIMEOUT_MS = 10_000

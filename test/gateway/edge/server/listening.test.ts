@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
-import { sharedPort } from '../../../../gateway/edge/server/shared-port.js'
+import { sharedPort } from '../../../../gateway/edge/server/listening.js'
 
 t.test('a port is shared where that is wanted and the system can, and listening succeeds', async (t) => {
   t.same(sharedPort(false), {})
